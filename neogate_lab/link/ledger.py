@@ -1,0 +1,77 @@
+"""What the link asks of whoever keeps the history; the store implements it, and a double in memory.
+
+The link never learns of SQL or files. Every call returns at once with a future that is done when
+the rows are on disk: whoever waits for it may then tell the user ("told = committed").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+Row = dict[str, Any]
+"""A row by column name, as `history/schema.py` declares it: times are aware UTC datetimes, text is
+str, None is unknown. Columns left out take their empty value ("" or None); row_id is assigned."""
+
+
+class Ledger(Protocol):
+    """Record this; what is queued; was this key used; when did this port last send."""
+
+    def append(self, table: str, rows: Sequence[Row]) -> Future[list[int]]:
+        """Commit `rows`; the result is their row_ids."""
+        ...
+
+    def update(self, table: str, row_id: int, values: Mapping[str, Any]) -> Future[None]:
+        """Commit new values of one row (surveys only: other tables change through verbs below)."""
+        ...
+
+    def identify(self, row: Row) -> Future[bool]:
+        """Commit a row of identities if it differs (time apart) from the port's last; True if so."""
+        ...
+
+    # -- inbound ---------------------------------------------------------------------------------
+    def receive(
+        self, gateway: str, part: Row | None, group: str, message: Row | None
+    ) -> Future[int | None]:
+        """In one transaction: the raw part, and either the message that it completes (row_id is the
+        result; the group's open parts are forgotten) or, without a message, the part as an open one
+        of `group`. An empty group with no message is a duplicate: the part is kept, nothing is open.
+        `part` None with a message closes a group that ran out of time.
+        """
+        ...
+
+    def recent_parts(self, gateway: str, since: Any) -> Future[list[tuple[Row, str]]]:
+        """Parts received since a time, and every older open one, in order of arrival; each with its
+        open group's name, or "" when its message was already told."""
+        ...
+
+    # -- outbound --------------------------------------------------------------------------------
+    def enqueue(
+        self, row: Row, *, retry_failed: bool = False, budget: int | None = None
+    ) -> Future[tuple[Row, bool]]:
+        """Commit a queued SMS; (its row, True). When its non-empty key was used at this gateway:
+        (the earlier row, False), or a new row if that one was cancelled, or failed and
+        `retry_failed`. A queued row of a dead owner is taken over and returned with True.
+        `InvalidRequest` when the key was used with another to, text or port; `BudgetExceeded` when
+        the segments of the last 24 h (cancelled rows apart) and this row's exceed `budget`."""
+        ...
+
+    def claim(self, row_id: int, *, now: Any, interval: float) -> Future[float]:
+        """Pacing across processes: if the port's last written_at is at least `interval` seconds
+        before `now`, commit the queued row as written and return 0.0; else the seconds to wait.
+        -1.0 when the row is no longer queued."""
+        ...
+
+    def settle(
+        self, id: str, status: str, *, now: Any, error: str = "", smsc: str = ""
+    ) -> Future[Row | None]:
+        """Commit what became of the SMS with this wire id; the row after it, None for a foreign id.
+        `written` and `unknown` may become sent or failed, `written` may become unknown, `queued`
+        may become cancelled or failed; any other change is ignored and the row returned as is."""
+        ...
+
+    def waiting(self, gateway: str) -> Future[list[Row]]:
+        """Rows of outbox at this gateway that are queued or written, oldest first, each with its
+        `owner` and an extra entry ``owner_alive`` (bool)."""
+        ...

@@ -1,0 +1,1 @@
+"""The wire as a pure core: bytes in, values out. No asyncio, sockets, clock or pandas here."""
