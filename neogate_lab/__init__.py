@@ -1,1 +1,125 @@
-"""A Jupyter toolkit for NeoGate TG GSM gateways."""
+"""A Jupyter toolkit for NeoGate TG GSM gateways: signal surveys, SMS and USSD as DataFrames.
+
+>>> import neogate_lab as ng
+>>> gw = ng.demo()          # a simulated gateway over real TCP; ng.connect("192.168.5.150", …)
+>>> gw.spans()              # one row a port
+>>> gw.close()
+
+Everything heavy (pandas, Arrow, matplotlib, widgets) is imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from neogate_lab.errors import (
+    BudgetExceeded,
+    CommandRefused,
+    ConnectionLost,
+    GatewayClosed,
+    InvalidRequest,
+    LoginRefused,
+    NeogateError,
+    NeogateWarning,
+    NoAnswer,
+    ProtocolError,
+    StoreError,
+    Unreachable,
+    WrongThread,
+)
+
+if TYPE_CHECKING:
+    from neogate_lab.analysis import plots
+    from neogate_lab.gateway import Gateway, UssdSession, connect, demo
+    from neogate_lab.history.export import read_csv, read_parquet
+    from neogate_lab.history.store import Store, open_store
+    from neogate_lab.link.async_gateway import AsyncGateway
+    from neogate_lab.link.inbox import ReceivedSms
+    from neogate_lab.link.outbox import SmsResult
+    from neogate_lab.notebook.compose import ComposePanel
+    from neogate_lab.notebook.nested import allow_nested_loops
+    from neogate_lab.notebook.ussd import UssdPanel
+    from neogate_lab.protocol.records import SpanDetail, SpanStatus, UssdReply
+    from neogate_lab.simulator import SimulatedGateway
+    from neogate_lab.survey import Survey
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AsyncGateway": "link.async_gateway",
+    "ComposePanel": "notebook.compose",
+    "Gateway": "gateway",
+    "ReceivedSms": "link.inbox",
+    "SimulatedGateway": "simulator",
+    "SmsResult": "link.outbox",
+    "SpanDetail": "protocol.records",
+    "SpanStatus": "protocol.records",
+    "Store": "history.store",
+    "Survey": "survey",
+    "UssdPanel": "notebook.ussd",
+    "UssdReply": "protocol.records",
+    "UssdSession": "gateway",
+    "allow_nested_loops": "notebook.nested",
+    "connect": "gateway",
+    "demo": "gateway",
+    "open_store": "history.store",
+    "plots": "analysis.plots",
+    "read_csv": "history.export",
+    "read_parquet": "history.export",
+}
+"""Public name -> the module below this package that defines it, imported on first use."""
+
+__all__ = [
+    "AsyncGateway",
+    "BudgetExceeded",
+    "CommandRefused",
+    "ComposePanel",
+    "ConnectionLost",
+    "Gateway",
+    "GatewayClosed",
+    "InvalidRequest",
+    "LoginRefused",
+    "NeogateError",
+    "NeogateWarning",
+    "NoAnswer",
+    "ProtocolError",
+    "ReceivedSms",
+    "SimulatedGateway",
+    "SmsResult",
+    "SpanDetail",
+    "SpanStatus",
+    "Store",
+    "StoreError",
+    "Survey",
+    "Unreachable",
+    "UssdPanel",
+    "UssdReply",
+    "UssdSession",
+    "WrongThread",
+    "__version__",
+    "allow_nested_loops",
+    "connect",
+    "demo",
+    "open_store",
+    "plots",
+    "read_csv",
+    "read_parquet",
+]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{home}")
+    value = module if home.rpartition(".")[2] == name else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -43,7 +43,8 @@ class Ledger(Protocol):
 
     def recent_parts(self, gateway: str, since: Any) -> Future[list[tuple[Row, str]]]:
         """Parts received since a time, and every older open one, in order of arrival; each with its
-        open group's name, or "" when its message was already told."""
+        open group's name, or "" when its message was already told.
+        """
         ...
 
     # -- outbound --------------------------------------------------------------------------------
@@ -54,13 +55,15 @@ class Ledger(Protocol):
         (the earlier row, False), or a new row if that one was cancelled, or failed and
         `retry_failed`. A queued row of a dead owner is taken over and returned with True.
         `InvalidRequest` when the key was used with another to, text or port; `BudgetExceeded` when
-        the segments of the last 24 h (cancelled rows apart) and this row's exceed `budget`."""
+        the segments of the last 24 h (cancelled rows apart) and this row's exceed `budget`.
+        """
         ...
 
     def claim(self, row_id: int, *, now: Any, interval: float) -> Future[float]:
         """Pacing across processes: if the port's last written_at is at least `interval` seconds
         before `now`, commit the queued row as written and return 0.0; else the seconds to wait.
-        -1.0 when the row is no longer queued."""
+        -1.0 when the row is no longer queued.
+        """
         ...
 
     def settle(
@@ -68,10 +71,12 @@ class Ledger(Protocol):
     ) -> Future[Row | None]:
         """Commit what became of the SMS with this wire id; the row after it, None for a foreign id.
         `written` and `unknown` may become sent or failed, `written` may become unknown, `queued`
-        may become cancelled or failed; any other change is ignored and the row returned as is."""
+        may become cancelled or failed; any other change is ignored and the row returned as is.
+        """
         ...
 
     def waiting(self, gateway: str) -> Future[list[Row]]:
         """Rows of outbox at this gateway that are queued or written, oldest first, each with its
-        `owner` and an extra entry ``owner_alive`` (bool)."""
+        `owner` and an extra entry ``owner_alive`` (bool).
+        """
         ...

@@ -1,0 +1,82 @@
+"""One thread a process that runs what users and panels gave us, so that no loop waits for them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Dispatcher", "acquire"]
+
+logger = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Calls what is submitted, one after the other; use `acquire` to get the process's one."""
+
+    def __init__(self) -> None:
+        self._users = 0
+        self._pid = os.getpid()
+        self._queue: queue.SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._thread = threading.Thread(target=self._run, name="neogate-dispatcher", daemon=True)
+        self._thread.start()
+
+    def submit(self, call: Callable[..., object], *args: Any) -> None:
+        """Have `call(*args)` run soon; its error is logged."""
+        self._queue.put((call, args))
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            call, args = item
+            try:
+                call(*args)
+            except Exception:
+                logger.exception("a callback failed")
+            del item, call, args  # an idle thread must not keep the last message alive
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs in this very process."""
+        return self._pid == os.getpid() and self._thread.is_alive()
+
+    def release(self, *, wait: bool = True) -> None:
+        """Give it back; with its last user it runs what was submitted, and ends."""
+        global _shared
+        with _lock:
+            self._users -= 1
+            if self._users > 0:
+                return
+            if _shared is self:
+                _shared = None
+        self._queue.put(None)
+        if wait and self.alive and threading.get_ident() != self._thread.ident:
+            self._thread.join(2.0)
+
+
+_lock = threading.Lock()
+_shared: Dispatcher | None = None
+
+
+def acquire() -> Dispatcher:
+    """Return this process's dispatcher, started if need be, with one more user."""
+    global _shared
+    with _lock:
+        if _shared is None or not _shared.alive:
+            _shared = Dispatcher()
+        _shared._users += 1
+        return _shared
+
+
+def _after_fork() -> None:
+    global _lock, _shared
+    _lock = threading.Lock()
+    _shared = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

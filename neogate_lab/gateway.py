@@ -1,0 +1,688 @@
+"""Gateway: the synchronous facade, one-liners over AsyncGateway and Store; nothing is done here."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+import os
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from neogate_lab import config, dispatcher, times
+from neogate_lab.dispatcher import Dispatcher
+from neogate_lab.errors import GatewayClosed, NeogateWarning
+from neogate_lab.history.frames import frame_of
+from neogate_lab.history.schema import VIEWS
+from neogate_lab.history.store import Store
+from neogate_lab.link import loop_thread
+from neogate_lab.link.async_gateway import AsyncGateway
+from neogate_lab.link.handlers import Handlers, SmsHandler
+from neogate_lab.link.inbox import ReceivedSms
+from neogate_lab.link.loop_thread import LoopThread
+from neogate_lab.link.outbox import SmsResult
+from neogate_lab.link.ussd import AsyncUssdSession, UssdTurn
+from neogate_lab.protocol.records import SpanDetail, SpanStatus, UssdReply
+from neogate_lab.survey import Survey
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from neogate_lab.simulator import SimulatedGateway
+
+__all__ = ["Gateway", "UssdSession", "connect", "demo"]
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+Ports = int | Iterable[int] | None
+
+DEFAULT_STORE = "neogate.neogate"
+
+
+def _documented_as(verb: Callable[..., Any]) -> Callable[[F], F]:
+    """Give a facade's verb the docstring of the one implementation."""
+
+    def decorate(method: F) -> F:
+        method.__doc__ = verb.__doc__
+        return method
+
+    return decorate
+
+
+def connect(
+    target: str | None = None,
+    *,
+    username: str | None = None,
+    password: str | None = None,
+    port: int = config.DEFAULT_PORT,
+    name: str | None = None,
+    store: str | os.PathLike[str] | Store | None = None,
+    span_offset: int = 1,
+    gateway_timezone: str | None = None,
+    connect_timeout: float = 10.0,
+    command_timeout: float = 15.0,
+    keepalive: float = 30.0,
+    sms_interval: float = 10.0,
+    sms_status_timeout: float = 180.0,
+    sms_budget: int | None = None,
+    part_timeout: float = 300.0,
+    max_line: int = 1024,
+    record: str | os.PathLike[str] | None = None,
+) -> Gateway:
+    """Connect to a gateway; it stays connected until `Gateway.close`, and reconnects by itself.
+
+    The same arguments again return the same live object; other arguments for the same endpoint
+    close the old one, with a warning. Sends no SMS by itself.
+
+    Parameters
+    ----------
+    target : str, optional
+        A profile's name (see `neogate_lab.config`), else host or ``host:port``; default the
+        environment's NEOGATE_HOST.
+    username, password : str, optional
+        Of the gateway's API user: argument, profile, NEOGATE_USERNAME and NEOGATE_PASSWORD, then
+        a prompt for the password.
+    port : int
+        TCP port of the API.
+    name : str, optional
+        The gateway's name in tables; default the profile's, else host (``host:port`` if not 5038).
+    store : path or Store, optional
+        Where everything is kept; default ``neogate.neogate`` in the working directory; ":memory:"
+        keeps it until `close` only.
+    span_offset : int
+        Span minus port (WIRE §4).
+    gateway_timezone : str, optional
+        Zone of the gateway's clock, for example "Europe/Rome", to read `gateway_time`.
+    connect_timeout, command_timeout, keepalive : float
+        Seconds for connection and banner; for an answer; of silence before a ping.
+    sms_interval : float
+        Seconds between two SMS of one port (the vendor's limit is 10).
+    sms_status_timeout : float
+        Seconds until an SMS without a report is ``unknown``.
+    sms_budget : int, optional
+        Segments that the store's gateways may send in 24 hours.
+    part_timeout : float
+        Seconds that a long message waits for its next part.
+    max_line : int
+        Characters of a header line that the firmware takes (WIRE §2).
+    record : path, optional
+        Write the raw traffic there as JSON lines, credentials and PINs masked.
+
+    Raises
+    ------
+    InvalidRequest
+        An argument can't be used.
+    Unreachable
+        No connection: nothing listens there, or a firewall is in between.
+    ProtocolError
+        Something else than a NeoGate answered; no credentials were sent.
+    LoginRefused
+        The gateway refused; exactly one attempt was made.
+    StoreError
+        The store can't be opened.
+    """
+    endpoint = config.resolve(target, username=username, password=password, port=port, name=name)
+    if store is None:
+        store = endpoint.store or DEFAULT_STORE
+    options = {
+        "span_offset": span_offset,
+        "gateway_timezone": gateway_timezone,
+        "connect_timeout": connect_timeout,
+        "command_timeout": command_timeout,
+        "keepalive": keepalive,
+        "sms_interval": sms_interval,
+        "sms_status_timeout": sms_status_timeout,
+        "sms_budget": sms_budget,
+        "part_timeout": part_timeout,
+        "max_line": max_line,
+        "record": None if record is None else Path(record),
+    }
+    arguments = (endpoint, store, tuple(options.items()))
+    with _connecting:
+        known = _live.get((endpoint.host, endpoint.port))
+        if known is not None and not known.closed:
+            if known._arguments == arguments:
+                return known
+            warnings.warn(
+                f"closing the earlier connection to {known.name}: connect() was called again with "
+                "other arguments",
+                NeogateWarning,
+                stacklevel=2,
+            )
+            known.close()
+        gateway = _open(endpoint, store, options)
+        gateway._arguments = arguments
+        _live[endpoint.host, endpoint.port] = gateway
+        return gateway
+
+
+def demo(*, ports: int = 4, seed: int = 7, firmware: str = "tg200", **options: Any) -> Gateway:
+    """Connect to an embedded simulated gateway, over real TCP; no hardware needed.
+
+    The store is a temporary one; `Gateway.simulator` is the other end, to play with.
+
+    Parameters
+    ----------
+    ports : int
+        Radio ports, 1-32.
+    seed : int
+        The same seed gives the same radio world.
+    firmware : str
+        ``tg200``, ``v3``, ``tg400``, ``manual2013`` or ``ami5``.
+    **options
+        Of `connect`.
+    """
+    from neogate_lab.simulator import SimulatedGateway
+
+    simulator = SimulatedGateway(ports=ports, seed=seed, firmware=firmware)
+    simulator.start()
+    try:
+        gateway = connect(
+            simulator.host,
+            **{
+                "port": simulator.port,
+                "username": simulator.username,
+                "password": simulator.password,
+                "name": "demo",
+                "store": ":memory:",
+                **options,
+            },
+        )
+    except BaseException:
+        simulator.stop()
+        raise
+    gateway._embed(simulator)
+    return gateway
+
+
+def _open(
+    endpoint: config.Endpoint, store: str | os.PathLike[str] | Store, options: dict[str, Any]
+) -> Gateway:
+    owned = None if isinstance(store, Store) else Store(store)
+    ledger = store if isinstance(store, Store) else owned
+    assert ledger is not None
+    loop = loop_thread.acquire()
+    try:
+        link = AsyncGateway(
+            endpoint.host,
+            port=endpoint.port,
+            username=endpoint.username,
+            password=endpoint.password,
+            name=endpoint.name,
+            ledger=ledger,
+            **options,
+        )
+        loop.run(link.open())
+    except BaseException:
+        loop.release()
+        if owned is not None:
+            owned.close()
+        raise
+    return Gateway(link, loop, ledger, owned)
+
+
+_connecting = threading.RLock()
+_live: weakref.WeakValueDictionary[tuple[str, int], Gateway] = weakref.WeakValueDictionary()
+
+
+class Gateway:
+    """A connected gateway, for notebooks and scripts; made by `connect` or `demo`.
+
+    Its verbs block until the answer is there, and may be called from any thread. The stop button
+    ends a wait within a second; the connection stays usable. A context manager: leaving it closes.
+
+    Attributes
+    ----------
+    name : str
+        The gateway's name in tables.
+    store : Store
+        Everything that was recorded.
+    simulator : SimulatedGateway or None
+        The other end, for `demo`.
+    """
+
+    def __init__(
+        self, link: AsyncGateway, loop: LoopThread, store: Store, owned: Store | None
+    ) -> None:
+        self.name = link.name
+        self.store = store
+        self.simulator: SimulatedGateway | None = None
+        self._link = link
+        self._loop = loop
+        self._owned_store = owned
+        self._arguments: tuple[Any, ...] = ()
+        self._dispatcher = dispatcher.acquire()
+        self._handlers = Handlers()
+        self._closing = threading.Lock()
+        self._finalizer: weakref.finalize[..., Gateway] | None = None
+        tell = _Teller(self._handlers, self._dispatcher)
+        loop.post(lambda: link.listen(tell))
+        loop.at_exit(link, link.close)
+        self._embed(None)
+
+    def _embed(self, simulator: SimulatedGateway | None) -> None:
+        """Take a simulator along: like the session, it ends with this object, closed or dropped."""
+        self.simulator = simulator
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        # Holds the session, never the facade, and does not wait: it may run anywhere.
+        self._finalizer = weakref.finalize(
+            self, _let_go, self._link, self._loop, self._dispatcher, simulator
+        )
+        self._finalizer.atexit = False
+
+    def __repr__(self) -> str:
+        where = "" if self.name == self._link.endpoint else f" at {self._link.endpoint}"
+        return f"<Gateway {self.name}{where}: {self.status}; store {self.store.path}>"
+
+    def _repr_html_(self) -> str:
+        """State from memory: showing an object does no I/O."""
+        rows = {
+            "gateway": self.name,
+            "address": self._link.endpoint,
+            "state": self.status,
+            "ports": self._link.known_ports or "not known yet",
+            "store": str(self.store.path),
+        }
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(str(value))}</td></tr>"
+            for name, value in rows.items()
+        )
+        return f"<table class='neogate-gateway'><tbody>{cells}</tbody></table>"
+
+    # -- life ------------------------------------------------------------------------------------
+    def __enter__(self) -> Gateway:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._link.closed
+
+    @property
+    def status(self) -> str:
+        """The link in one line: connected, closed, or why it is down and what comes next."""
+        return self._link.status
+
+    @property
+    def handler_errors(self) -> list[tuple[str, Exception]]:
+        """The latest failures of `on_sms` handlers: name and exception."""
+        return list(self._handlers.errors)
+
+    @_documented_as(AsyncGateway.close)
+    def close(self) -> None:
+        with self._closing:
+            if self._finalizer is None or not self._finalizer.detach():
+                return
+        try:
+            self._loop.run(self._link.close())
+        finally:
+            self._loop.forget(self._link)
+            self._loop.release()
+            if self._owned_store is not None:
+                self._owned_store.close()
+            self._dispatcher.release()
+            if self.simulator is not None:
+                self.simulator.stop()
+
+    @_documented_as(AsyncGateway.reconnect)
+    def reconnect(self) -> None:
+        self._run(self._link.reconnect())
+
+    # -- looking ---------------------------------------------------------------------------------
+    @_documented_as(AsyncGateway.spans)
+    def spans(self) -> pd.DataFrame:
+        return frame_of("spans", map(self._span_row, self._run(self._link.spans())))
+
+    @_documented_as(AsyncGateway.diagnostics)
+    def diagnostics(self, port: int | Iterable[int] | None = None) -> pd.DataFrame:
+        details = self._run(self._link.diagnostics(port))
+        return frame_of("diagnostics", map(self._detail_row, details))
+
+    @_documented_as(AsyncGateway.sample)
+    def sample(self, label: str = "", *, port: int | Iterable[int] | None = None) -> pd.DataFrame:
+        rows = self._run(self._link.sample(label, port=port))
+        return frame_of("signal", ({**row.as_row(), "row_id": row.row_id} for row in rows))
+
+    @_documented_as(AsyncGateway.command)
+    def command(self, command: str) -> list[str]:
+        return self._run(self._link.command(command))
+
+    def survey(
+        self,
+        every: times.Period = "10s",
+        duration: times.Period | None = None,
+        port: int | Iterable[int] | None = None,
+        label: str = "",
+        name: str | None = None,
+        progress: bool = True,
+    ) -> Survey:
+        """Measure every port's signal on a fixed grid, in the background.
+
+        Parameters
+        ----------
+        every, duration : float, str or timedelta
+            Seconds, or "10s", "5m", "2h", "1w"; no `duration` is an open end.
+        port : int or iterable of int, optional
+            Physical ports, from 1; default all.
+        label : str
+            What is measured first; change it with `Survey.mark`.
+        name : str, optional
+            How the survey is called in tables; default after its start.
+        progress : bool
+            Show a progress bar.
+
+        Raises
+        ------
+        InvalidRequest
+            A value can't be used, a port does not exist, or a survey of this name runs already.
+        """
+        return Survey(
+            self,
+            every=every,
+            duration=duration,
+            port=port,
+            label=label,
+            name=name,
+            progress=progress,
+        )
+
+    # -- messages and USSD -----------------------------------------------------------------------
+    @_documented_as(AsyncGateway.wait_for_sms)
+    def wait_for_sms(
+        self,
+        sender: str | None = None,
+        contains: str | None = None,
+        port: int | Iterable[int] | None = None,
+        since: times.Moment | None = None,
+        timeout: float = 60,
+    ) -> ReceivedSms:
+        return self._run(self._link.wait_for_sms(sender, contains, port, since, timeout))
+
+    @_documented_as(AsyncGateway.on_sms)
+    def on_sms(self, handler: SmsHandler, name: str | None = None, incomplete: bool = False) -> str:
+        return self._handlers.add(handler, name, incomplete)
+
+    @_documented_as(AsyncGateway.off_sms)
+    def off_sms(self, name: str) -> None:
+        self._handlers.remove(name)
+
+    @_documented_as(AsyncGateway.send_sms)
+    def send_sms(
+        self,
+        to: str,
+        text: str,
+        *,
+        port: int,
+        wait: bool = True,
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> SmsResult:
+        return self._run(
+            self._link.send_sms(to, text, port=port, wait=wait, timeout=timeout, key=key)
+        )
+
+    @_documented_as(AsyncGateway.ussd)
+    def ussd(self, code: str, *, port: int, timeout: float = 30) -> UssdReply:
+        return self._run(self._link.ussd(code, port=port, timeout=timeout))
+
+    @_documented_as(AsyncGateway.ussd_session)
+    def ussd_session(self, port: int) -> UssdSession:
+        return UssdSession(self, self._link.ussd_session(port))
+
+    # -- what was recorded -----------------------------------------------------------------------
+    def signal(
+        self,
+        since: times.Moment | None = None,
+        until: times.Moment | None = None,
+        port: Ports = None,
+        label: str | Iterable[str] | None = None,
+    ) -> pd.DataFrame:
+        """This gateway's recorded measurements: one row a port and tick, also when it failed.
+
+        Parameters
+        ----------
+        since, until : datetime, timedelta or str, optional
+            A time (naive is UTC) or how long ago ("2h"); `until` is exclusive.
+        port : int or iterable of int, optional
+            Physical ports, from 1.
+        label : str or iterable of str, optional
+            What was measured.
+
+        Raises
+        ------
+        InvalidRequest
+            A value can't be read.
+        """
+        return self._read("signal", since=since, until=until, port=port, label=label)
+
+    def inbox(
+        self,
+        since: times.Moment | None = None,
+        until: times.Moment | None = None,
+        port: Ports = None,
+        sender: str | None = None,
+    ) -> pd.DataFrame:
+        """Received messages of this gateway; filters as for `signal`."""
+        return self._read("messages", since=since, until=until, port=port, sender=sender)
+
+    def outbox(
+        self,
+        since: times.Moment | None = None,
+        until: times.Moment | None = None,
+        port: Ports = None,
+        status: str | Iterable[str] | None = None,
+    ) -> pd.DataFrame:
+        """SMS to send at this gateway and what became of them; filters as for `signal`."""
+        return self._read("outbox", since=since, until=until, port=port, status=status)
+
+    def ussd_log(
+        self,
+        since: times.Moment | None = None,
+        until: times.Moment | None = None,
+        port: Ports = None,
+        code: str | None = None,
+    ) -> pd.DataFrame:
+        """USSD exchanges of this gateway; filters as for `signal`."""
+        return self._read("ussd", since=since, until=until, port=port, code=code)
+
+    def connections(
+        self, since: times.Moment | None = None, until: times.Moment | None = None
+    ) -> pd.DataFrame:
+        """Changes of the link, and times when nobody was listening; filters as for `signal`."""
+        return self._read("connections", since=since, until=until)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        table: str = "signal",
+        redact: str | None = None,
+        spreadsheet_safe: bool = True,
+        **filters: Any,
+    ) -> Path:
+        """Write a table of this gateway to a file; the suffix says how: .parquet or .csv.
+
+        Parameters
+        ----------
+        path : path
+            Replaced in one step if it exists.
+        table : str
+            A name in `history.schema.TABLES`.
+        redact : {None, "numbers", "text", "all"}
+            What to hash or drop (see `history.export`).
+        spreadsheet_safe : bool
+            In CSV, disarm cells that a spreadsheet would run; `read_csv` undoes it.
+        **filters
+            As for `signal`.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        InvalidRequest
+            An unknown table, suffix, level or filter.
+        StoreError
+            The file can't be written.
+        """
+        return self.store.export(
+            path,
+            table,
+            redact=redact,
+            spreadsheet_safe=spreadsheet_safe,
+            gateway=self.name,
+            **filters,
+        )
+
+    def _read(self, table: str, **filters: Any) -> pd.DataFrame:
+        return self.store.frame(table, gateway=self.name, **filters)
+
+    # -- for panels ------------------------------------------------------------------------------
+    def post(
+        self,
+        make: Callable[[AsyncGateway], Coroutine[Any, Any, T]],
+        then: Callable[[T | None, BaseException | None], object],
+    ) -> None:
+        """Run a coroutine without waiting; `then(result, error)` is called on the dispatcher.
+
+        Parameters
+        ----------
+        make : callable
+            Gets the AsyncGateway, on the loop thread, and returns the coroutine.
+        then : callable
+            Called once, whatever happens; error is None, or what was raised.
+        """
+        link, submit = self._link, self._dispatcher.submit
+
+        async def work() -> None:
+            try:
+                result = await make(link)
+            except asyncio.CancelledError:
+                submit(then, None, GatewayClosed(f"{link.name} was closed"))
+                raise
+            except Exception as error:  # noqa: BLE001 - handed to `then`
+                submit(then, None, error)
+            else:
+                submit(then, result, None)
+
+        if self.closed:
+            then(None, GatewayClosed(f"{self.name} was closed; connect again"))
+            return
+        self._loop.post(lambda: link.keep(work()))
+
+    def listen(self, callback: Callable[[ReceivedSms], object]) -> Callable[[], None]:
+        """Call `callback` on the dispatcher with every message once it is on disk, incomplete
+        ones too; returns its undoing.
+        """
+        link, loop, submit = self._link, self._loop, self._dispatcher.submit
+        undo: list[Callable[[], None]] = []
+        loop.post(lambda: undo.append(link.listen(lambda sms: submit(callback, sms))))
+
+        def stop() -> None:
+            if not link.closed:
+                loop.post(lambda: undo.pop()() if undo else None)
+
+        return stop
+
+    # -- plumbing --------------------------------------------------------------------------------
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if self.closed:
+            coroutine.close()
+            raise GatewayClosed(f"{self.name} was closed; connect again")
+        return self._loop.run(coroutine)
+
+    def _span_row(self, status: SpanStatus) -> dict[str, Any]:
+        row = {"port": self._link.port_of(status.span), **asdict(status)}
+        return {name: row[name] for name in VIEWS["spans"].names}
+
+    def _detail_row(self, detail: SpanDetail) -> dict[str, Any]:
+        row = {"port": self._link.port_of(detail.span), **asdict(detail), **asdict(detail.status)}
+        row["extra"] = json.dumps(detail.extra, ensure_ascii=False, sort_keys=True)
+        return {name: row[name] for name in VIEWS["diagnostics"].names}
+
+
+class UssdSession:
+    """A conversation with a USSD menu, for notebooks; made by `Gateway.ussd_session`."""
+
+    def __init__(self, gateway: Gateway, session: AsyncUssdSession) -> None:
+        self._gateway = gateway
+        self._session = session
+
+    def __enter__(self) -> UssdSession:
+        self._gateway._run(self._session.__aenter__())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the port back."""
+        if not self._gateway.closed:
+            self._gateway._run(self._session.__aexit__())
+
+    @_documented_as(AsyncUssdSession.send)
+    def send(self, text: str, *, timeout: float = 30) -> UssdReply:
+        return self._gateway._run(self._session.send(text, timeout=timeout))
+
+    @_documented_as(AsyncUssdSession.transcript)
+    def transcript(self) -> list[UssdTurn]:
+        return self._session.transcript()
+
+
+class _Teller:
+    """Passes each message to the dispatcher; holds no facade, so that one can be dropped."""
+
+    def __init__(self, handlers: Handlers, dispatcher: Dispatcher) -> None:
+        self._handlers = handlers
+        self._dispatcher = dispatcher
+
+    def __call__(self, sms: ReceivedSms) -> None:
+        for name, handler in self._handlers.wanting(sms):
+            self._dispatcher.submit(self._call, name, handler, sms)
+
+    def _call(self, name: str, handler: SmsHandler, sms: ReceivedSms) -> None:
+        try:
+            handler(sms)
+        except Exception as error:  # noqa: BLE001 - the user's code, kept and warned of
+            self._handlers.failed(name, error)
+
+
+def _let_go(
+    link: AsyncGateway,
+    loop: LoopThread,
+    dispatcher: Dispatcher,
+    simulator: SimulatedGateway | None,
+) -> None:
+    """Close a dropped gateway without waiting: this may run anywhere."""
+
+    async def close() -> None:
+        try:
+            await link.close()
+        finally:
+            if simulator is not None:
+                await asyncio.to_thread(simulator.stop)
+            loop.forget(link)
+            dispatcher.release(wait=False)
+            loop.release()
+
+    def start() -> None:
+        task = asyncio.get_running_loop().create_task(close())
+        _farewells.add(task)
+        task.add_done_callback(_farewells.discard)
+
+    if loop.alive:
+        loop.post(start)
+
+
+_farewells: set[asyncio.Task[None]] = set()

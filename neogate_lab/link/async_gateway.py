@@ -1,0 +1,939 @@
+"""AsyncGateway: the one implementation of every wire verb; it returns records, never frames."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import tzinfo
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from neogate_lab.errors import (
+    CommandRefused,
+    ConnectionLost,
+    GatewayClosed,
+    InvalidRequest,
+    NeogateError,
+    NoAnswer,
+    ProtocolError,
+)
+from neogate_lab.link.clock import Clock, SystemClock
+from neogate_lab.link.connection import Connection
+from neogate_lab.link.handlers import Handlers, SmsHandler
+from neogate_lab.link.inbound import Inbound, fire_and_log
+from neogate_lab.link.inbox import ReceivedSms
+from neogate_lab.link.ledger import Ledger
+from neogate_lab.link.memory import MemoryLedger
+from neogate_lab.link.outbox import Outbox, SmsResult, new_id
+from neogate_lab.link.pool import SessionPool
+from neogate_lab.link.sampler import (
+    Measurement,
+    Sampler,
+    Target,
+    check_label,
+    failed,
+    measured,
+)
+from neogate_lab.link.session import Credentials, Session
+from neogate_lab.link.survey import AsyncSurvey
+from neogate_lab.link.ussd import AsyncUssdSession, UssdDesk
+from neogate_lab.link.wirelog import WireLog
+from neogate_lab.protocol import commands, gsm
+from neogate_lab.protocol.records import (
+    SpanDetail,
+    SpanStatus,
+    UssdReply,
+    parse_send_status,
+    parse_span_detail,
+    parse_spans,
+)
+from neogate_lab.protocol.wire import Packet
+from neogate_lab.times import Moment, moment
+
+__all__ = ["AsyncGateway", "LinkOptions"]
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+SHORTEST_TICK = 0.1
+"""Seconds."""
+CLOSE_GRACE = 1.0
+"""Seconds that a survey's running tick gets to finish when the gateway is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOptions:
+    """How to talk to a gateway; the keywords of `neogate_lab.connect`, checked.
+
+    Raises
+    ------
+    InvalidRequest
+        A value is out of range; the message names it.
+    """
+
+    span_offset: int = 1
+    gateway_timezone: str | None = None
+    connect_timeout: float = 10.0
+    command_timeout: float = 15.0
+    keepalive: float = 30.0
+    sms_interval: float = 10.0
+    sms_status_timeout: float = 180.0
+    sms_budget: int | None = None
+    part_timeout: float = 300.0
+    max_line: int = 1024
+    record: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("connect_timeout", "command_timeout", "keepalive", "part_timeout"):
+            _number(name, getattr(self, name), above=0)
+        for name in ("sms_interval", "sms_status_timeout"):
+            _number(name, getattr(self, name), least=0)
+        for name, least in (("max_line", 128), ("span_offset", 0), ("sms_budget", 0)):
+            value = getattr(self, name)
+            if value is None and name == "sms_budget":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InvalidRequest(f"{name} must be a whole number >= {least}, not {value!r}")
+        _ = self.zone
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """`gateway_timezone` as a tzinfo."""
+        if self.gateway_timezone is None:
+            return None
+        try:
+            return ZoneInfo(self.gateway_timezone)
+        except (ZoneInfoNotFoundError, ValueError, TypeError) as error:
+            raise InvalidRequest(
+                f"gateway_timezone={self.gateway_timezone!r} is no known time zone; give a name "
+                "such as 'Europe/Rome' or 'UTC'"
+            ) from error
+
+
+def _number(name: str, value: Any, *, above: float | None = None, least: float = 0) -> None:
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and value < 1e9
+    if not fits or value < least or (above is not None and value <= above):
+        bound = f"> {above:g}" if above is not None else f">= {least:g}"
+        raise InvalidRequest(f"{name} must be a number of seconds {bound}, not {value!r}")
+
+
+class AsyncGateway:
+    """A gateway for asyncio programs; `neogate_lab.connect` gives the one for notebooks.
+
+    Parameters
+    ----------
+    host : str
+        Name or address of the gateway.
+    username, password : str
+        Of the gateway's API user.
+    port : int
+        TCP port of its API.
+    name : str, optional
+        The gateway's name in tables; default host, or ``host:port`` when the port is not 5038.
+    ledger : Ledger, optional
+        Where everything is recorded: a store, or (default) memory.
+    clock : Clock, optional
+        For tests.
+    **options
+        See `neogate_lab.connect`: span_offset, gateway_timezone, connect_timeout,
+        command_timeout, keepalive, sms_interval, sms_status_timeout, sms_budget, part_timeout,
+        max_line, record.
+
+    Examples
+    --------
+    >>> async def main():
+    ...     async with AsyncGateway("192.168.5.150", username="apiuser", password="…") as gw:
+    ...         return await gw.spans()
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        username: str,
+        password: str,
+        port: int = 5038,
+        name: str | None = None,
+        ledger: Ledger | None = None,
+        clock: Clock | None = None,
+        **options: Any,
+    ) -> None:
+        try:
+            self._options = LinkOptions(**options)
+        except TypeError as error:
+            raise InvalidRequest(f"unknown option: {error}") from None
+        self.host = host
+        self.port = port
+        self.endpoint = host if port == 5038 else f"{host}:{port}"
+        self.name = name or self.endpoint
+        self._where = self.name if self.name == self.endpoint else f"{self.name} ({self.endpoint})"
+        self._credentials = Credentials(username, password)
+        commands.login(username, password)  # what can't be sent fails here, before any connection
+        self._ledger: Ledger = MemoryLedger() if ledger is None else ledger
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._spelling: commands.Spelling | None = None
+        self._spans: tuple[int, ...] = ()
+        self._identities: dict[int, dict[str, Any]] = {}
+        self._handlers = Handlers()
+        self._surveys: list[AsyncSurvey] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._wirelog: WireLog | None = None
+        self._opened = False
+        self._closed = False
+
+    def __repr__(self) -> str:
+        state = self._connection.status if self._opened else "not opened"
+        return f"<AsyncGateway {self._where}: {state}>"
+
+    # -- life ------------------------------------------------------------------------------------
+    async def open(self) -> AsyncGateway:
+        """Connect, log in and learn the ports; sends no SMS by itself.
+
+        Raises
+        ------
+        Unreachable, ProtocolError, LoginRefused
+            No connection; no NeoGate there; the login was refused (one attempt is made).
+        """
+        if self._opened:
+            return self
+        options = self._options
+        if options.record is not None:
+            self._wirelog = WireLog(options.record)
+        self._connection = Connection(self._where, self._open_main, self._record_link, self._clock)
+        self._pool = SessionPool(self._open_beside)
+        self._inbound = Inbound(
+            self._ledger,
+            gateway=self.name,
+            port_of=self.port_of,
+            zone=options.zone,
+            part_timeout=options.part_timeout,
+            clock=self._clock,
+        )
+        self._outbox = Outbox(
+            self._ledger,
+            self._connection,
+            self._transmit,
+            interval=options.sms_interval,
+            status_timeout=options.sms_status_timeout,
+            clock=self._clock,
+        )
+        self._ussd = UssdDesk(
+            self._ledger,
+            self._connection,
+            self._pool,
+            self._detail,
+            gateway=self._where,
+            name=self.name,
+            command_timeout=options.command_timeout,
+            clock=self._clock,
+        )
+        self._reports: asyncio.Queue[tuple[str, bool, str]] = asyncio.Queue()
+        self._told: asyncio.Queue[ReceivedSms] = asyncio.Queue()
+        self._inbound.listen(self._told.put_nowait)
+        await self._inbound.start()
+        try:
+            await self._connection.start()
+            self._opened = True
+            self.keep(self._take_reports())
+            self.keep(self._call_handlers())
+            await self._resume_watching()
+            try:
+                await self.spans()
+            except (CommandRefused, NoAnswer, ConnectionLost) as error:
+                logger.warning("%s: its ports are not known yet: %s", self._where, error)
+        except BaseException:
+            self._opened = True
+            await self.close()
+            raise
+        return self
+
+    async def close(self) -> None:
+        """Stop surveys, withdraw what is queued, log off; safe to call again."""
+        if self._closed or not self._opened:
+            self._closed = True
+            return
+        self._closed = True
+        stopping = [asyncio.ensure_future(survey.stop(closing=True)) for survey in self._surveys]
+        if stopping:
+            await asyncio.wait(stopping, timeout=CLOSE_GRACE)
+        await self._outbox.close()
+        await self._connection.close()  # ends the requests of a tick that hangs
+        await self._pool.close()
+        await asyncio.gather(*stopping, return_exceptions=True)
+        await self._inbound.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._wirelog is not None:
+            self._wirelog.close()
+
+    async def __aenter__(self) -> AsyncGateway:
+        return await self.open()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def status(self) -> str:
+        """The link in one line: connected, closed, or why it is down and what comes next."""
+        return self._connection.status if self._opened and not self._closed else "closed"
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    @property
+    def handler_errors(self) -> list[tuple[str, Exception]]:
+        """The latest failures of handlers: name and exception."""
+        return list(self._handlers.errors)
+
+    async def reconnect(self) -> None:
+        """Try to restore a lost link now, without waiting for the next attempt's time."""
+        self._check_open()
+        self._connection.retry_now()
+
+    # -- looking ---------------------------------------------------------------------------------
+    async def spans(self) -> list[SpanStatus]:
+        """Status of every port, as `gsm show spans` says now (WIRE §5).
+
+        Raises
+        ------
+        ConnectionLost, NoAnswer, CommandRefused
+            The link is down; the gateway is silent; it refused.
+        """
+        body = await self._session.command(
+            commands.cli(commands.show_spans()), what="`gsm show spans`"
+        )
+        statuses = parse_spans(body)
+        if not statuses and body.strip():
+            raise ProtocolError(
+                f"{self._where} answered `gsm show spans` with something else", body
+            )
+        self._spans = tuple(status.span for status in statuses)
+        return statuses
+
+    async def diagnostics(self, port: int | Iterable[int] | None = None) -> list[SpanDetail]:
+        """Detail of some ports or of all, as `gsm show span N` says now (WIRE §6).
+
+        Parameters
+        ----------
+        port : int or iterable of int, optional
+            Physical ports, from 1.
+
+        Raises
+        ------
+        InvalidRequest
+            A port that `gsm show spans` does not list.
+        ConnectionLost, NoAnswer, CommandRefused, ProtocolError
+            As `spans`; or the answer holds nothing that is known.
+        """
+        statuses = {status.span: status for status in await self.spans()}
+        ports = await self._ports(port)
+        details = await self._details([span for _, span in ports])
+        answers = []
+        for (number, span), detail in zip(ports, details, strict=True):
+            if isinstance(detail, BaseException):
+                raise detail
+            await self._identify(number, detail)
+            if span in statuses:
+                detail = replace(detail, status=statuses[span])
+            answers.append(detail)
+        return answers
+
+    async def sample(
+        self, label: str = "", *, port: int | Iterable[int] | None = None
+    ) -> list[Measurement]:
+        """Measure the signal of some ports or of all once, and record it.
+
+        Parameters
+        ----------
+        label : str
+            What is being measured.
+        port : int or iterable of int, optional
+            Physical ports, from 1.
+
+        Raises
+        ------
+        InvalidRequest
+            A port that does not exist, a label that is no text.
+        """
+        check_label(label)
+        ports = await self._ports(port)
+        now = self._clock.now()
+        return await self._measure(
+            [Target(now, self.name, number, span, label) for number, span in ports]
+        )
+
+    async def command(self, command: str) -> list[str]:
+        """Run a query and return the lines of its answer; the escape hatch.
+
+        Parameters
+        ----------
+        command : str
+            For example ``"gsm show spans"``; never `gsm send` or `gsm power`.
+
+        Raises
+        ------
+        InvalidRequest
+            It would send or switch something, or can't be written on one line.
+        CommandRefused
+            With the gateway's words.
+        ConnectionLost, NoAnswer
+            As `spans`.
+        """
+        action = commands.cli(commands.check_query(command), self._options.max_line)
+        body = await self._session.command(action, what="the command")
+        return body.decode("utf-8", "backslashreplace").strip("\r\n").splitlines()
+
+    # -- messages --------------------------------------------------------------------------------
+    async def wait_for_sms(
+        self,
+        sender: str | None = None,
+        contains: str | None = None,
+        port: int | Iterable[int] | None = None,
+        since: Moment | None = None,
+        timeout: float = 60,
+    ) -> ReceivedSms:
+        """Wait for a received SMS.
+
+        Parameters
+        ----------
+        sender : str, optional
+            Exactly this sender.
+        contains : str, optional
+            A part of the text.
+        port : int or iterable of int, optional
+            Physical ports, from 1.
+        since : datetime, str or timedelta, optional
+            Also one that came since then ("2m", a timedelta, a time; naive is UTC); default now.
+        timeout : float
+            Seconds.
+
+        Raises
+        ------
+        NoAnswer
+            No such message came in time.
+        InvalidRequest
+            A port that does not exist, a time that can't be read.
+        """
+        self._check_open()
+        _number("timeout", timeout, least=0)
+        ports = None if port is None else {number for number, _ in await self._ports(port)}
+
+        def wanted(sms: ReceivedSms) -> bool:
+            return (
+                sms.complete
+                and (sender is None or sms.sender == sender)
+                and (contains is None or contains in sms.text)
+                and (ports is None or sms.port in ports)
+            )
+
+        from_when = None if since is None else moment(since, self._clock.now())
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._inbound.wait(wanted, since=from_when)
+        except TimeoutError:
+            raise NoAnswer(
+                f"no such SMS reached {self._where} within {timeout:g} s; what did arrive is in "
+                "inbox()"
+            ) from None
+
+    def on_sms(self, handler: SmsHandler, name: str | None = None, incomplete: bool = False) -> str:
+        """Have `handler` called with every received message, once, after it is on disk.
+
+        Parameters
+        ----------
+        handler : callable
+            Gets a `ReceivedSms`; may be a coroutine function here.
+        name : str, optional
+            A handler of the same name is replaced; default its qualified name.
+        incomplete : bool
+            Also for messages whose parts did not all come within `part_timeout`.
+
+        Returns
+        -------
+        str
+            The name, for `off_sms`.
+
+        Raises
+        ------
+        InvalidRequest
+            Not callable, or a lambda without a name.
+        """
+        return self._handlers.add(handler, name, incomplete)
+
+    def off_sms(self, name: str) -> None:
+        """Remove a handler.
+
+        Raises
+        ------
+        InvalidRequest
+            There is none of this name.
+        """
+        self._handlers.remove(name)
+
+    def listen(self, listener: Callable[[ReceivedSms], None]) -> Callable[[], None]:
+        """Call `listener` on the loop with every message, also incomplete; returns its undoing."""
+        return self._inbound.listen(listener)
+
+    async def send_sms(
+        self,
+        to: str,
+        text: str,
+        *,
+        port: int,
+        wait: bool = True,
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> SmsResult:
+        """Send one SMS; never twice.
+
+        Parameters
+        ----------
+        to : str
+            Number as the operator wants it, with or without ``+`` (WIRE §7); passed on as given.
+        text : str
+            At most 1024 bytes of UTF-8, and `max_line` characters once encoded.
+        port : int
+            Physical port, from 1.
+        wait : bool
+            Wait for the gateway's report; False returns as soon as it is queued on disk.
+        timeout : float, optional
+            Seconds to wait after the write; default `sms_status_timeout`.
+        key : str, optional
+            The same key never sends twice: the earlier result is returned.
+
+        Returns
+        -------
+        SmsResult
+            Also for a failure: see its `status` and `error`.
+
+        Raises
+        ------
+        InvalidRequest
+            The number, text, port or key can't be used; nothing was sent.
+        BudgetExceeded
+            It would go over `sms_budget`.
+        StoreError
+            It could not be recorded, so it was not sent.
+        """
+        self._check_open()
+        if timeout is not None:
+            _number("timeout", timeout, least=0)
+        if not (key is None or (isinstance(key, str) and key)):
+            raise InvalidRequest("key must be a text that is not empty")
+        span = self._span_of_port(port)
+        sms_id = new_id()
+        commands.cli(
+            commands.send_sms(span, to, text, sms_id, self._options.max_line),
+            self._options.max_line,
+        )
+        await self._ports(port)
+        segments = gsm.segment(text)
+        row = {
+            "queued_at": self._clock.now(),
+            "gateway": self.name,
+            "port": port,
+            "span": span,
+            "to": to,
+            "text": text,
+            "encoding": segments.encoding,
+            "segments": segments.count,
+            "id": sms_id,
+            "key": key or "",
+            "status": "queued",
+        }
+        return await self._outbox.send(
+            row, wait=wait, timeout=timeout, budget=self._options.sms_budget
+        )
+
+    # -- USSD ------------------------------------------------------------------------------------
+    async def ussd(self, code: str, *, port: int, timeout: float = 30) -> UssdReply:
+        """Run a USSD code and return what the network answered, whatever it was.
+
+        Parameters
+        ----------
+        code : str
+            ``[0-9*#+]+``, for example ``"*100#"``; also the choice of an open menu.
+        port : int
+            Physical port, from 1.
+        timeout : float
+            Seconds that the network may take; the gateway's default is 30 (WIRE §9).
+
+        Raises
+        ------
+        InvalidRequest
+            The code or port can't be used, or a USSD is under way on the port; nothing was sent.
+        CommandRefused, ConnectionLost
+            The gateway refused the command; the link is down.
+        NoAnswer
+            The gateway itself was silent; a silent network is an `outcome`.
+        """
+        span = self._span_of_port(port)
+        command = commands.cli(commands.send_ussd(span, code, timeout), self._options.max_line)
+        await self._ports(port)
+        who = object()
+        self._ussd.take(port, who)
+        try:
+            return await self._ussd.run(command, code, port=port, span=span, timeout=timeout)
+        finally:
+            self._ussd.leave(port, who)
+
+    def ussd_session(self, port: int) -> AsyncUssdSession:
+        """A conversation with a USSD menu on one port; a context manager.
+
+        Parameters
+        ----------
+        port : int
+            Physical port, from 1.
+
+        Raises
+        ------
+        InvalidRequest
+            No such port.
+        """
+        self._check_open()
+        span = self._span_of_port(port)
+        if self._spans and span not in self._spans:
+            raise self._no_such_port([port])
+        return AsyncUssdSession(
+            self._ussd, self._clock, port=port, span=span, max_line=self._options.max_line
+        )
+
+    # -- surveys ---------------------------------------------------------------------------------
+    async def survey(
+        self,
+        *,
+        every: float,
+        duration: float | None = None,
+        port: int | Iterable[int] | None = None,
+        label: str = "",
+        name: str | None = None,
+        on_tick: Callable[[int], object] = lambda done: None,
+    ) -> AsyncSurvey:
+        """Measure on a fixed grid in the background, and record every tick.
+
+        Parameters
+        ----------
+        every, duration : float
+            Seconds; no `duration` is an open end.
+        port : int or iterable of int, optional
+            Physical ports, from 1; default all.
+        label, name : str
+            What is measured; how the survey is called (default: after its start).
+        on_tick : callable
+            Called on the loop with the number of ticks so far.
+
+        Raises
+        ------
+        InvalidRequest
+            A value can't be used, a port does not exist, or a survey of this name runs already.
+        """
+        check_label(label)
+        if not every >= SHORTEST_TICK:
+            raise InvalidRequest(
+                f"every={every:g} s is below {SHORTEST_TICK} s; the gateway caches its readings "
+                "for longer than that"
+            )
+        if name is not None and not (isinstance(name, str) and name):
+            raise InvalidRequest(f"name must be text that is not empty, not {name!r}")
+        ports = None if port is None else await self._ports(port)
+        if not await self._ports(None):
+            raise InvalidRequest(f"the ports of {self._where} are not known yet; try again")
+        name = name or f"survey {self._clock.now():%Y-%m-%d %H:%M:%S}"
+        self._surveys = [survey for survey in self._surveys if survey.running]
+        if any(survey.name == name for survey in self._surveys):
+            raise InvalidRequest(
+                f"a survey called {name!r} runs already; stop() it first, or give another name"
+            )
+        sampler = Sampler(
+            self._measure,
+            self._skip,
+            lambda event, gap: self._record_link(event, "", gap),
+            gateway=self.name,
+            every=every,
+            duration=duration,
+            ports=lambda: ports or self._all_ports(),
+            label=label,
+            name=name,
+            clock=self._clock,
+            on_tick=on_tick,
+        )
+        survey = AsyncSurvey(
+            sampler,
+            self._ledger,
+            self._ports,
+            gateway=self.name,
+            ports=ports,
+            duration=duration,
+            label=label,
+            clock=self._clock,
+        )
+        self._surveys.append(survey)
+        return survey
+
+    def keep(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run something beside the verbs, until it ends or the gateway is closed."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # -- ports -----------------------------------------------------------------------------------
+    @property
+    def known_ports(self) -> str:
+        """The ports that the gateway listed last, as people write them: "1-4"."""
+        return _ranges([port for port, _ in self._all_ports()])
+
+    def port_of(self, span: int) -> int:
+        """The physical port of a span (WIRE §4)."""
+        return span - self._options.span_offset
+
+    def _span_of_port(self, port: int) -> int:
+        if isinstance(port, bool) or not isinstance(port, int):
+            raise InvalidRequest(f"port must be a whole number from 1, not {port!r}")
+        if port < 1:
+            raise self._no_such_port([port])
+        return port + self._options.span_offset
+
+    def _all_ports(self) -> list[tuple[int, int]]:
+        return [(self.port_of(span), span) for span in self._spans]
+
+    async def _ports(self, port: int | Iterable[int] | None) -> list[tuple[int, int]]:
+        """(port, span) of some ports or of all, checked against what the gateway lists."""
+        self._check_open()
+        if not self._spans and self._connection.is_up:
+            await self.spans()
+        if port is None:
+            return self._all_ports()
+        numbers = [port] if isinstance(port, int) else list(port)
+        wanted = [(number, self._span_of_port(number)) for number in numbers]
+        unknown = [number for number, span in wanted if span not in self._spans]
+        if unknown and self._connection.is_up:  # a card may have been added
+            await self.spans()
+            unknown = [number for number, span in wanted if span not in self._spans]
+        if (unknown and self._spans) or not wanted:
+            raise self._no_such_port(unknown)
+        return wanted
+
+    def _no_such_port(self, ports: Sequence[int]) -> InvalidRequest:
+        there = [number for number, _ in self._all_ports()]
+        wrong = ", ".join(map(str, ports)) or "(none given)"
+        return InvalidRequest(
+            f"{self._where} has no port {wrong}; it has {_ranges(there) or 'none'} "
+            f"(ports as printed on the box: span minus {self._options.span_offset})"
+        )
+
+    # -- behind the verbs ------------------------------------------------------------------------
+    def _check_open(self) -> None:
+        if self._closed:
+            raise GatewayClosed(f"{self._where} was closed; connect again")
+        if not self._opened:
+            raise GatewayClosed("not connected yet: use `async with`, or await open()")
+
+    @property
+    def _session(self) -> Session:
+        self._check_open()
+        return self._connection.session
+
+    async def _open_session(
+        self, events: bool, on_event: Callable[[Packet], None], on_lost: Callable[[str], None]
+    ) -> Session:
+        return await Session.open(
+            self.host,
+            self.port,
+            self._credentials,
+            events=events,
+            connect_timeout=self._options.connect_timeout,
+            where=self._where,
+            command_timeout=self._options.command_timeout,
+            keepalive=self._options.keepalive,
+            on_event=on_event,
+            on_lost=on_lost,
+            tap=None if self._wirelog is None else self._tap,
+        )
+
+    def _tap(self, direction: str, data: bytes) -> None:
+        if self._wirelog is not None:
+            self._wirelog.write(self._clock.now(), direction, data)
+
+    def _open_main(self, on_lost: Callable[[str], None]) -> Awaitable[Session]:
+        self._spelling = None  # the device behind the address may be another one now
+        return self._open_session(True, self._take_event, on_lost)
+
+    def _open_beside(self) -> Awaitable[Session]:
+        return self._open_session(False, lambda packet: None, lambda reason: None)
+
+    def _take_event(self, packet: Packet) -> None:
+        event = packet.get("Event").strip().lower()
+        try:
+            if event == "receivedsms":
+                self._inbound.arrived(packet)
+            elif event == "updatesmssend":
+                status = parse_send_status(packet)
+                if status.id:
+                    self._reports.put_nowait((status.id, status.accepted, status.smsc))
+        except NeogateError as error:
+            logger.error("%s: an event could not be understood: %s", self._where, error)
+
+    async def _take_reports(self) -> None:
+        while True:
+            sms_id, accepted, smsc = await self._reports.get()
+            try:
+                await self._outbox.report(sms_id, accepted, smsc)
+            except NeogateError as error:
+                logger.error("%s: a send report could not be stored: %s", self._where, error)
+
+    async def _call_handlers(self) -> None:
+        while True:
+            sms = await self._told.get()
+            for name, handler in self._handlers.wanting(sms):
+                try:
+                    answer = handler(sms)
+                    if asyncio.iscoroutine(answer):
+                        await answer
+                except Exception as error:  # noqa: BLE001 - the user's code, kept and warned of
+                    self._handlers.failed(name, error)
+
+    async def _resume_watching(self) -> None:
+        """What an earlier process wrote may still be reported; nothing is sent by itself."""
+        for row in await asyncio.wrap_future(self._ledger.waiting(self.name)):
+            if row["status"] == "written":
+                self._outbox.watch(row)
+
+    async def _transmit(self, row: dict[str, Any]) -> None:
+        text = commands.send_sms(
+            row["span"], row["to"], row["text"], row["id"], self._options.max_line
+        )
+        await self._session.command(
+            commands.cli(text, self._options.max_line), what=f"an SMS on port {row['port']}"
+        )
+
+    async def _detail(self, session: Session, span: int) -> SpanDetail:
+        """One span's detail, in the spelling that this firmware knows (WIRE §6)."""
+        spellings: tuple[commands.Spelling, ...] = ("gsm show span", "gsm show")
+        if self._spelling is not None:
+            spellings = (self._spelling,)
+        what = f"the detail of port {self.port_of(span)}"
+        for spelling in spellings:
+            action = commands.cli(commands.show_span(span, spelling))
+            try:
+                body = await session.command(action, what=what)
+            except CommandRefused as error:
+                if spelling is not spellings[-1] and _unknown_command(error):
+                    continue
+                raise
+            detail = parse_span_detail(body, span)
+            self._spelling = spelling
+            return detail
+        raise AssertionError("unreachable: the last spelling returns or raises")
+
+    async def _details(self, spans: Sequence[int]) -> list[SpanDetail | BaseException]:
+        """All details of one round, pipelined once the spelling is known."""
+        session = self._session
+        first: list[SpanDetail | BaseException] = []
+        rest = list(spans)
+        while self._spelling is None and rest:
+            first += await asyncio.gather(
+                self._detail(session, rest.pop(0)), return_exceptions=True
+            )
+        others = await asyncio.gather(
+            *(self._detail(session, span) for span in rest), return_exceptions=True
+        )
+        return [*first, *others]
+
+    async def _measure(self, targets: Sequence[Target]) -> list[Measurement]:
+        try:
+            details = await self._details([target.span for target in targets])
+        except ConnectionLost as error:
+            details = [error] * len(targets)
+        rows = []
+        for target, detail in zip(targets, details, strict=True):
+            latency = 1000 * (self._clock.now() - target.time).total_seconds()
+            if isinstance(detail, SpanDetail):
+                rows.append(measured(target, detail, latency))
+                await self._identify(target.port, detail)
+            elif isinstance(detail, NoAnswer):
+                rows.append(failed(target, "no_answer", latency))
+            elif isinstance(detail, ConnectionLost | GatewayClosed):
+                rows.append(failed(target, "disconnected"))
+            elif isinstance(detail, CommandRefused):
+                rows.append(failed(target, "refused", latency))
+            elif isinstance(detail, ProtocolError):
+                rows.append(failed(target, "unparsed", latency))
+            else:
+                raise detail
+        return await self._store(rows)
+
+    async def _skip(self, targets: Sequence[Target]) -> list[Measurement]:
+        return await self._store([failed(target, "missed") for target in targets])
+
+    async def _store(self, rows: Sequence[Measurement]) -> list[Measurement]:
+        row_ids = await asyncio.wrap_future(
+            self._ledger.append("signal", [row.as_row() for row in rows])
+        )
+        return [replace(row, row_id=row_id) for row, row_id in zip(rows, row_ids, strict=True)]
+
+    async def _identify(self, port: int, detail: SpanDetail) -> None:
+        """Record what the port holds, when that changed."""
+        fields = asdict(detail)
+        row = {
+            name: fields[name]
+            for name in (
+                "span",
+                "manufacturer",
+                "model",
+                "revision",
+                "imei",
+                "imsi",
+                "operator",
+                "country",
+                "smsc",
+            )
+        }
+        if self._identities.get(port) == row:
+            return
+        await asyncio.wrap_future(
+            self._ledger.identify(
+                {
+                    **row,
+                    "time": self._clock.now(),
+                    "gateway": self.name,
+                    "port": port,
+                    "extra": json.dumps(detail.extra, ensure_ascii=False, sort_keys=True),
+                }
+            )
+        )
+        self._identities[port] = row
+
+    def _record_link(self, event: str, reason: str, gap: float | None) -> None:
+        row = {
+            "time": self._clock.now(),
+            "gateway": self.name,
+            "event": event,
+            "reason": reason,
+            "gap_s": gap,
+        }
+        fire_and_log(self._ledger.append("connections", [row]), f"{self._where}: connections")
+
+
+def _unknown_command(error: CommandRefused) -> bool:
+    words = str(error).lower()
+    return "no such command" in words or "usage:" in words
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """1-4, 7: ports as people write them."""
+    spans: list[list[int]] = []
+    for number in sorted(numbers):
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(f"{a}-{b}" if a != b else str(a) for a, b in spans)

@@ -1,0 +1,180 @@
+"""Keeps a gateway's main session open: first connect, reconnect with backoff, a row a change.
+
+A login that is refused at the first connect stops; credentials that once worked are tried again,
+but slowly, so that a changed password does not turn into a storm of attempts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+from neogate_lab.errors import (
+    ConnectionLost,
+    GatewayClosed,
+    LoginRefused,
+    NeogateError,
+)
+from neogate_lab.link.clock import Clock
+from neogate_lab.link.session import Session
+
+__all__ = ["Connection"]
+
+logger = logging.getLogger(__name__)
+
+FIRST_DELAY, LAST_DELAY = 0.25, 30.0
+"""Seconds before the first and the later attempts; doubled in between, with jitter."""
+REFUSED_DELAY, REFUSED_LAST_DELAY = 30.0, 600.0
+"""Seconds between attempts while the gateway refuses a login that once worked."""
+
+
+class Connection:
+    """The main session, or the reason why there is none.
+
+    Parameters
+    ----------
+    where : str
+        The gateway as messages name it.
+    open_session : callable
+        Opens a session; its second argument is to be called when the session is lost.
+    record : callable
+        Called with (event, reason, gap_s) for each change of the link.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        open_session: Callable[[Callable[[str], None]], Awaitable[Session]],
+        record: Callable[[str, str, float | None], None],
+        clock: Clock,
+    ) -> None:
+        self._where = where
+        self._open = open_session
+        self._record = record
+        self._clock = clock
+        self._session: Session | None = None
+        self._up = asyncio.Event()
+        self._down_since: float | None = clock.monotonic()
+        self._reason = "not connected yet"
+        self._next_try: float | None = None
+        self._restoring: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+        self._closed = False
+
+    async def start(self) -> None:
+        """Connect for the first time; errors reach the caller and nothing is tried again."""
+        self._arrive(await self._open(self._lost))
+        self._record("connected", "", None)
+
+    @property
+    def session(self) -> Session:
+        """The open session.
+
+        Raises
+        ------
+        ConnectionLost
+            What happened, and when the next attempt is.
+        """
+        if self._closed:
+            raise GatewayClosed(f"the connection to {self._where} was closed; connect again")
+        if self._session is None or not self._session.is_open:
+            raise ConnectionLost(f"no connection to {self._where}: {self._reason}; {self._plan()}")
+        return self._session
+
+    def _plan(self) -> str:
+        if self._next_try is None:
+            return "it is being restored"
+        left = max(0.0, self._next_try - self._clock.monotonic())
+        return f"the next attempt is in {left:.0f} s"
+
+    @property
+    def is_up(self) -> bool:
+        """Whether requests can be written now."""
+        return not self._closed and self._session is not None and self._session.is_open
+
+    @property
+    def down_since(self) -> float | None:
+        """Monotonic time since when the link is down; None while it is up."""
+        return None if self.is_up else self._down_since or self._clock.monotonic()
+
+    @property
+    def status(self) -> str:
+        """One line for reprs and panels."""
+        if self._closed:
+            return "closed"
+        return "connected" if self.is_up else f"down: {self._reason}; {self._plan()}"
+
+    async def wait_until_up(self) -> None:
+        """Return when requests can be written."""
+        await self._up.wait()
+
+    def retry_now(self) -> None:
+        """Do not wait for the next attempt's time."""
+        self._hurry.set()
+
+    async def close(self) -> None:
+        """Log off and stay closed."""
+        if self._closed:
+            return
+        if self._restoring is not None:
+            self._restoring.cancel()
+        session, self._session = self._session, None
+        self._closed = True
+        if session is not None:
+            await session.close()
+        self._record("closed", "", None)
+
+    # -- losing and restoring --------------------------------------------------------------------
+    def _arrive(self, session: Session) -> None:
+        self._session = session
+        self._down_since = self._next_try = None
+        self._up.set()
+
+    def _lost(self, reason: str) -> None:
+        if self._closed:
+            return
+        self._session = None
+        self._up.clear()
+        self._down_since = self._clock.monotonic()
+        self._reason = reason
+        self._record("lost", reason, None)
+        logger.warning("%s: connection lost: %s", self._where, reason)
+        self._restoring = asyncio.get_running_loop().create_task(self._restore())
+
+    async def _restore(self) -> None:
+        delay, slow = FIRST_DELAY, REFUSED_DELAY
+        refused = False
+        while True:
+            await self._pause((slow if refused else delay) * random.uniform(0.8, 1.2))  # noqa: S311
+            try:
+                session = await self._open(self._lost)
+            except LoginRefused as error:
+                if not refused:
+                    self._record("refused", str(error), None)
+                    logger.warning("%s", error)
+                else:
+                    slow = min(2 * slow, REFUSED_LAST_DELAY)
+                refused, self._reason = True, str(error)
+            except NeogateError as error:
+                refused, self._reason = False, str(error)
+                delay = min(2 * delay, LAST_DELAY)
+            else:
+                gap = self._clock.monotonic() - (self._down_since or 0.0)
+                self._arrive(session)
+                self._record("restored", "", gap)
+                logger.warning("%s: connection restored after %.1f s", self._where, gap)
+                return
+
+    async def _pause(self, seconds: float) -> None:
+        self._next_try = self._clock.monotonic() + seconds
+        self._hurry.clear()
+        sleeper = asyncio.ensure_future(self._clock.sleep(seconds))
+        hurried = asyncio.ensure_future(self._hurry.wait())
+        try:
+            await asyncio.wait({sleeper, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeper.cancel()
+            hurried.cancel()
+            self._next_try = None

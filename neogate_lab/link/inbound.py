@@ -1,0 +1,200 @@
+"""From an SMS event to those who wait for it: parsed, joined, committed, and only then told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+
+from neogate_lab.errors import NeogateError, StoreError
+from neogate_lab.link.clock import Clock
+from neogate_lab.link.inbox import Inbox, JoinedMessage, Receipt, ReceivedSms, parse_recvtime
+from neogate_lab.link.ledger import Ledger, Row
+from neogate_lab.protocol.records import ReceivedPart, parse_received_part
+from neogate_lab.protocol.wire import Packet
+
+__all__ = ["Inbound"]
+
+logger = logging.getLogger(__name__)
+
+RECENT = 1000
+"""Messages kept in memory for `wait_for_sms(since=)`."""
+RETRY_SECONDS = 1.0
+"""Between attempts to store what arrived, when the disk refuses it."""
+
+
+class Inbound:
+    """Everything that one gateway delivers, in order of arrival.
+
+    Parameters
+    ----------
+    port_of : callable
+        Span -> port.
+    zone : tzinfo or None
+        The zone of the gateway's clock.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        gateway: str,
+        port_of: Callable[[int], int],
+        zone: tzinfo | None,
+        part_timeout: float,
+        clock: Clock,
+    ) -> None:
+        self._ledger = ledger
+        self._gateway = gateway
+        self._port_of = port_of
+        self._zone = zone
+        self._timeout = part_timeout
+        self._clock = clock
+        self._inbox = Inbox(part_timeout)
+        self._queue: asyncio.Queue[
+            tuple[tuple[Row | None, str, Row | None], Future[int | None], ReceivedSms | None]
+        ] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._listeners: list[Callable[[ReceivedSms], None]] = []
+        self.recent: deque[ReceivedSms] = deque(maxlen=RECENT)
+
+    async def start(self) -> None:
+        """Take up the open parts of an earlier process, then tell what comes."""
+        since = self._clock.now() - timedelta(seconds=self._timeout)
+        stored = await asyncio.wrap_future(self._ledger.recent_parts(self._gateway, since))
+        for row, group in stored:
+            part = ReceivedPart(
+                **{
+                    name: row[name]
+                    for name in ("span", "sender", "content", "recvtime", "smsc", "reference")
+                },
+                index=row["index"],
+                total=row["total"],
+            )
+            self._inbox.restore(part, row["received_at"], group)
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._tell()), loop.create_task(self._expire())]
+
+    async def close(self) -> None:
+        """Commit what has arrived, tell it, and stop."""
+        if self._tasks and not self._tasks[0].done():
+            try:
+                async with asyncio.timeout(RETRY_SECONDS):
+                    await self._queue.join()
+            except TimeoutError:
+                logger.error("%s: messages could not be stored in time", self._gateway)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def listen(self, listener: Callable[[ReceivedSms], None]) -> Callable[[], None]:
+        """Call `listener` on the loop with each message once it is on disk; returns its undoing."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def arrived(self, packet: Packet) -> None:
+        """Take an `Event: ReceivedSMS`."""
+        now = self._clock.now()
+        part = parse_received_part(packet)
+        receipt = self._inbox.receive(part, now)
+        row = {
+            "received_at": now,
+            "gateway": self._gateway,
+            "port": self._port_of(part.span),
+            **{name: getattr(part, name) for name in part.__slots__},
+        }
+        self._commit(row, part, receipt, now)
+
+    def _commit(self, row: Row | None, part: ReceivedPart, receipt: Receipt, now: datetime) -> None:
+        sms = self._message(part, receipt.message, now) if receipt.message else None
+        entry = (row, receipt.group, None if sms is None else sms.as_row())
+        # Not awaited here: what arrives together is committed together.
+        self._queue.put_nowait((entry, self._ledger.receive(self._gateway, *entry), sms))
+
+    def _message(self, part: ReceivedPart, joined: JoinedMessage, now: datetime) -> ReceivedSms:
+        return ReceivedSms(
+            gateway=self._gateway,
+            port=self._port_of(part.span),
+            span=part.span,
+            sender=part.sender,
+            text=joined.text,
+            received_at=now,
+            gateway_time=joined.recvtime,
+            gateway_time_utc=parse_recvtime(joined.recvtime, self._zone),
+            smsc=part.smsc,
+            reference=part.reference,
+            parts=joined.arrived,
+            total=max(1, part.total),
+            complete=joined.complete,
+            encoding=joined.encoding,
+        )
+
+    async def _tell(self) -> None:
+        while True:
+            entry, committed, sms = await self._queue.get()
+            row_id = await self._committed(entry, committed)
+            if sms is not None:
+                sms = replace(sms, row_id=row_id)
+                self.recent.append(sms)
+                for listener in list(self._listeners):
+                    listener(sms)
+            self._queue.task_done()
+
+    async def _committed(
+        self, entry: tuple[Row | None, str, Row | None], committed: Future[int | None]
+    ) -> int | None:
+        """Wait until it is on disk, as often as it takes: what arrived is not sent again."""
+        complained = False
+        while True:
+            try:
+                return await asyncio.wrap_future(committed)
+            except StoreError as error:
+                if not complained:
+                    logger.error("%s: a received SMS waits to be stored: %s", self._gateway, error)
+                    complained = True
+                await self._clock.sleep(RETRY_SECONDS)
+                committed = self._ledger.receive(self._gateway, *entry)
+
+    async def _expire(self) -> None:
+        while True:
+            await self._clock.sleep(min(1.0, self._timeout / 4))
+            now = self._clock.now()
+            for part, receipt in self._inbox.expire(now):
+                self._commit(None, part, receipt, now)
+
+    async def wait(
+        self, wanted: Callable[[ReceivedSms], bool], *, since: datetime | None
+    ) -> ReceivedSms:
+        """The first complete message that is wanted, of those told since a time, else the next."""
+        for sms in self.recent:
+            if since is not None and sms.received_at >= since and wanted(sms):
+                return sms
+        found: asyncio.Future[ReceivedSms] = asyncio.get_running_loop().create_future()
+
+        def look(sms: ReceivedSms) -> None:
+            if not found.done() and wanted(sms):
+                found.set_result(sms)
+
+        undo = self.listen(look)
+        try:
+            return await found
+        finally:
+            undo()
+
+
+def fire_and_log(future: Future[Any], what: str) -> None:
+    """Nobody waits for this commit; its failure still must be seen."""
+
+    def check(done: Future[Any]) -> None:
+        error = done.exception()
+        if isinstance(error, NeogateError):
+            logger.error("%s: %s", what, error)
+        elif error is not None:
+            logger.error("%s", what, exc_info=error)
+
+    future.add_done_callback(check)

@@ -1,0 +1,176 @@
+"""A ledger in memory, for scripts that want no file and for tests; it forgets with the process."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from neogate_lab.errors import BudgetExceeded, InvalidRequest
+from neogate_lab.link.ledger import Row
+
+__all__ = ["MemoryLedger"]
+
+T = TypeVar("T")
+
+_AFTER = {
+    "queued": ("cancelled", "failed"),
+    "written": ("sent", "failed", "unknown"),
+    "unknown": ("sent", "failed"),
+}
+
+
+class MemoryLedger:
+    """Implements `Ledger` in plain lists; `tables` holds the rows by table name."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, list[Row]] = {}
+        self._ids = itertools.count(1)
+        self._open: dict[int, str] = {}
+
+    def _done(self, act: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(act())
+        except Exception as error:  # noqa: BLE001 - it reaches the caller through the future
+            future.set_exception(error)
+        return future
+
+    def _insert(self, table: str, row: Row) -> int:
+        row_id = next(self._ids)
+        self.tables.setdefault(table, []).append({**row, "row_id": row_id})
+        return row_id
+
+    def append(self, table: str, rows: Sequence[Row]) -> Future[list[int]]:  # noqa: D102
+        return self._done(lambda: [self._insert(table, row) for row in rows])
+
+    def update(self, table: str, row_id: int, values: Mapping[str, Any]) -> Future[None]:  # noqa: D102
+        def act() -> None:
+            for row in self.tables.get(table, []):
+                if row["row_id"] == row_id:
+                    row.update(values)
+
+        return self._done(act)
+
+    def identify(self, row: Row) -> Future[bool]:  # noqa: D102
+        def act() -> bool:
+            for last in reversed(self.tables.get("identities", [])):
+                if (last["gateway"], last["port"]) == (row["gateway"], row["port"]):
+                    if all(last.get(name) == row[name] for name in row if name != "time"):
+                        return False
+                    break
+            self._insert("identities", row)
+            return True
+
+        return self._done(act)
+
+    def receive(  # noqa: D102
+        self, gateway: str, part: Row | None, group: str, message: Row | None
+    ) -> Future[int | None]:
+        def act() -> int | None:
+            if part is not None:
+                part_id = self._insert("message_parts", part)
+                if group and message is None:
+                    self._open[part_id] = group
+            if message is None:
+                return None
+            self._open = {key: name for key, name in self._open.items() if name != group}
+            return self._insert("messages", message)
+
+        return self._done(act)
+
+    def recent_parts(self, gateway: str, since: datetime) -> Future[list[tuple[Row, str]]]:  # noqa: D102
+        return self._done(
+            lambda: [
+                (row, self._open.get(row["row_id"], ""))
+                for row in self.tables.get("message_parts", [])
+                if row["gateway"] == gateway
+                and (row["received_at"] >= since or row["row_id"] in self._open)
+            ]
+        )
+
+    def enqueue(  # noqa: D102
+        self, row: Row, *, retry_failed: bool = False, budget: int | None = None
+    ) -> Future[tuple[Row, bool]]:
+        def act() -> tuple[Row, bool]:
+            rows = self.tables.get("outbox", [])
+            for earlier in reversed(rows):
+                if not row["key"] or (earlier["gateway"], earlier["key"]) != (
+                    row["gateway"],
+                    row["key"],
+                ):
+                    continue
+                if any(earlier[name] != row[name] for name in ("to", "text", "port")):
+                    raise InvalidRequest(
+                        f"the key {row['key']!r} was used for another SMS; use a new key"
+                    )
+                again = earlier["status"] == "cancelled" or (
+                    retry_failed and earlier["status"] == "failed"
+                )
+                if not again:
+                    return dict(earlier), False
+                break
+            day = row["queued_at"] - timedelta(hours=24)
+            spent = sum(
+                other["segments"]
+                for other in rows
+                if other["status"] != "cancelled" and other["queued_at"] >= day
+            )
+            if budget is not None and spent + row["segments"] > budget:
+                raise BudgetExceeded(
+                    f"{row['segments']} segments more would make {spent + row['segments']} in 24 "
+                    f"hours, over sms_budget={budget}; nothing was sent"
+                )
+            empty = {"written_at": None, "status_at": None, "smsc": "", "error": ""}
+            row_id = self._insert("outbox", {**empty, **row})
+            return {**empty, **row, "row_id": row_id}, True
+
+        return self._done(act)
+
+    def claim(self, row_id: int, *, now: datetime, interval: float) -> Future[float]:  # noqa: D102
+        def act() -> float:
+            rows = self.tables.get("outbox", [])
+            mine = next((row for row in rows if row["row_id"] == row_id), None)
+            if mine is None or mine["status"] != "queued":
+                return -1.0
+            port = (mine["gateway"], mine["port"])
+            last = max(
+                (
+                    row["written_at"]
+                    for row in rows
+                    if row["written_at"] is not None and (row["gateway"], row["port"]) == port
+                ),
+                default=None,
+            )
+            # A clock set back must not silence the port for hours.
+            wait = 0.0 if last is None else interval - (now - last).total_seconds()
+            if 0 < wait <= interval:
+                return wait
+            mine.update(status="written", written_at=now, status_at=now)
+            return 0.0
+
+        return self._done(act)
+
+    def settle(  # noqa: D102
+        self, id: str, status: str, *, now: datetime, error: str = "", smsc: str = ""
+    ) -> Future[Row | None]:
+        def act() -> Row | None:
+            for row in self.tables.get("outbox", []):
+                if row["id"] == id:
+                    if status in _AFTER.get(row["status"], ()):
+                        row.update(status=status, status_at=now, error=error, smsc=smsc)
+                    return dict(row)
+            return None
+
+        return self._done(act)
+
+    def waiting(self, gateway: str) -> Future[list[Row]]:  # noqa: D102
+        return self._done(
+            lambda: [
+                {**row, "owner_alive": True}
+                for row in self.tables.get("outbox", [])
+                if row["gateway"] == gateway and row["status"] in ("queued", "written")
+            ]
+        )

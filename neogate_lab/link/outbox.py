@@ -1,0 +1,314 @@
+"""An SMS's life: queued -> written -> sent | failed | unknown, or cancelled; never sent twice.
+
+Every change is committed by the ledger before it has an effect: `written` before the bytes leave, a
+status before anyone is told. A row that was written is never written again (WIRE §7: the gateway
+itself retries), whatever happened to the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import uuid4
+
+from neogate_lab.errors import CommandRefused, ConnectionLost, NeogateError, NoAnswer
+from neogate_lab.link.clock import Clock
+from neogate_lab.link.ledger import Ledger, Row
+from neogate_lab.protocol.records import SmsStatus
+
+__all__ = ["Link", "Outbox", "SmsResult", "new_id"]
+
+logger = logging.getLogger(__name__)
+
+REPORTED_FAILURE = "the gateway reported that sending failed"
+NO_REPORT = "the gateway never reported what became of it"
+NEVER_WRITTEN = "nothing was sent: the connection was lost just before"
+
+
+@dataclass(frozen=True, slots=True)
+class SmsResult:
+    """What is known of an SMS to send.
+
+    Attributes
+    ----------
+    id : str
+        The id on the wire; find the row in `outbox()` by it.
+    status : str
+        ``queued``, ``written`` (handed to the gateway), ``sent`` (accepted by the SMS centre, which
+        is not delivery: WIRE §7), ``failed``, ``unknown`` (written, but no report came) or
+        ``cancelled`` (given up while queued: nothing was sent).
+    error : str
+        Why it failed, in words.
+    segments : int
+        SMS segments that it takes (3GPP TS 23.040 §9.2.3.24.1).
+    queued_at, status_at : datetime
+        UTC.
+    """
+
+    id: str
+    port: int
+    to: str = field(repr=False)
+    text: str = field(repr=False)
+    status: SmsStatus
+    error: str
+    segments: int
+    encoding: str
+    key: str
+    queued_at: datetime
+    written_at: datetime | None
+    status_at: datetime | None
+    smsc: str = field(repr=False)
+
+    @classmethod
+    def of(cls, row: Row) -> SmsResult:
+        """The result that a row of `outbox` stands for."""
+        return cls(**{name: row.get(name) for name in cls.__slots__})  # type: ignore[arg-type]
+
+
+def new_id() -> str:
+    """An id of one word, unique across clients: every client sees every status (WIRE §3)."""
+    return "ng" + uuid4().hex[:20]
+
+
+class Link(Protocol):
+    """What the outbox must know of the connection."""
+
+    async def wait_until_up(self) -> None:
+        """Return when requests can be written."""
+        ...
+
+    @property
+    def down_since(self) -> float | None:
+        """Monotonic time since when the link is down; None while it is up."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class _Entry:
+    row: Row
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    failure: NeogateError | None = None
+
+    @property
+    def status(self) -> SmsStatus:
+        if self.failure is not None:
+            raise self.failure
+        status: SmsStatus = self.row["status"]
+        return status
+
+    def become(self, row: Row | None) -> None:
+        if row is not None:
+            self.row = row
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class Outbox:
+    """Sends what is queued at one gateway, one SMS a port and `interval`, first come first served.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Where every state is committed.
+    transmit : callable
+        Writes one row to the gateway before its first suspension, and returns at the reply.
+    interval, status_timeout : float
+        Seconds between two SMS of a port; seconds until a missing report makes it ``unknown``.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        link: Link,
+        transmit: Callable[[Row], Awaitable[None]],
+        *,
+        interval: float,
+        status_timeout: float,
+        clock: Clock,
+    ) -> None:
+        self._ledger = ledger
+        self._link = link
+        self._transmit = transmit
+        self._interval = interval
+        self._status_timeout = status_timeout
+        self._clock = clock
+        self._entries: dict[str, _Entry] = {}
+        self._turns: dict[int, asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def send(
+        self, row: Row, *, wait: bool, timeout: float | None, budget: int | None
+    ) -> SmsResult:
+        """Queue a row, and wait for what becomes of it.
+
+        Parameters
+        ----------
+        row : dict
+            A row of the table `outbox`, checked, its id made by `new_id`.
+        wait : bool
+            False returns as soon as it is queued on disk.
+        timeout : float, optional
+            Seconds to wait after the write, and for a link that is down before it.
+        """
+        stored, mine = await asyncio.wrap_future(self._ledger.enqueue(row, budget=budget))
+        entry = self._entries.get(stored["id"])
+        if entry is None:
+            entry = _Entry(stored)
+            if stored["status"] == "queued" and not mine:  # another process will send it
+                return SmsResult.of(stored)
+            if stored["status"] in ("queued", "written"):
+                self._entries[stored["id"]] = entry
+        if mine:
+            self._start(self._guard(entry, self._deliver(entry)))
+        if wait:
+            patience = self._status_timeout if timeout is None else timeout
+            try:
+                await self._until_written(entry, patience)
+                await self._until_settled(entry, patience)
+            except asyncio.CancelledError:
+                if mine and entry.status == "queued":
+                    await asyncio.shield(
+                        self._start(self._settle(entry, "cancelled", error="interrupted"))
+                    )
+                raise
+        return SmsResult.of(entry.row)
+
+    def watch(self, row: Row) -> None:
+        """Listen for the report of a row that an earlier connection wrote."""
+        entry = self._entries.setdefault(row["id"], _Entry(row))
+        self._start(self._guard(entry, self._give_up_later(entry)))
+
+    async def report(self, sms_id: str, accepted: bool, smsc: str) -> None:
+        """Commit what the gateway says became of an SMS; ids of other clients are ignored."""
+        row = await asyncio.wrap_future(
+            self._ledger.settle(
+                sms_id,
+                "sent" if accepted else "failed",
+                now=self._clock.now(),
+                error="" if accepted else REPORTED_FAILURE,
+                smsc=smsc,
+            )
+        )
+        entry = self._entries.get(sms_id)
+        if row is not None and entry is not None:
+            entry.become(row)
+
+    async def close(self) -> None:
+        """Withdraw what is still queued; what was written stays as it is."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for entry in self._entries.values():
+            if entry.failure is None and entry.status == "queued":
+                await self._settle(entry, "cancelled", error="the gateway object was closed")
+
+    # -- one SMS ---------------------------------------------------------------------------------
+    async def _guard(self, entry: _Entry, work: Coroutine[Any, Any, None]) -> None:
+        """Hand an error of the ledger to whoever waits for the entry."""
+        try:
+            await work
+        except NeogateError as error:
+            logger.error("sms %s: %s", entry.row["id"], error)
+            entry.failure = error
+            entry.become(None)
+        if entry.failure is not None or entry.status != "queued":
+            self._entries.pop(entry.row["id"], None)
+
+    async def _deliver(self, entry: _Entry) -> None:
+        async with self._turns.setdefault(entry.row["port"], asyncio.Lock()):
+            while entry.status == "queued":
+                await self._link.wait_until_up()
+                now = self._clock.now()
+                delay = await asyncio.wrap_future(
+                    self._ledger.claim(entry.row["row_id"], now=now, interval=self._interval)
+                )
+                if delay < 0:  # withdrawn meanwhile
+                    return
+                if delay == 0:
+                    entry.become({**entry.row, "status": "written", "written_at": now})
+                    await self._write(entry)
+                else:
+                    await self._clock.sleep(delay)
+        await self._give_up_later(entry)
+
+    async def _write(self, entry: _Entry) -> None:
+        if self._link.down_since is not None:
+            await self._settle(entry, "failed", error=NEVER_WRITTEN)
+            return
+        try:
+            await self._transmit(entry.row)
+        except CommandRefused as error:
+            await self._settle(entry, "failed", error=str(error))
+        except (NoAnswer, ConnectionLost) as error:
+            # The bytes may have reached the modem: only a report can tell.
+            logger.info("sms %s: %s; waiting for its report", entry.row["id"], error)
+
+    async def _give_up_later(self, entry: _Entry) -> None:
+        written_at: datetime | None = entry.row.get("written_at")
+        if entry.status == "written" and written_at is not None:
+            age = (self._clock.now() - written_at).total_seconds()
+            await self._sleep_while_written(entry, self._status_timeout - age)
+        if entry.status == "written":
+            await self._settle(entry, "unknown", error=NO_REPORT)
+
+    async def _sleep_while_written(self, entry: _Entry, seconds: float) -> None:
+        deadline = self._clock.monotonic() + max(0.0, seconds)
+        while entry.status == "written":
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                return
+            await self._changed_within(entry, left)
+
+    async def _until_written(self, entry: _Entry, patience: float) -> None:
+        """Wait for its turn; withdraw it when the link stays down for longer than `patience`."""
+        asked_at = self._clock.monotonic()
+        while entry.status == "queued":
+            down_since = self._link.down_since
+            if down_since is None:
+                await self._changed_within(entry, 1.0)
+                continue
+            left = max(down_since, asked_at) + patience - self._clock.monotonic()
+            if left <= 0:
+                await self._settle(
+                    entry,
+                    "cancelled",
+                    error=f"nothing was sent: the link is down for {patience:g} s",
+                )
+            else:
+                await self._changed_within(entry, min(left, 1.0))
+
+    async def _until_settled(self, entry: _Entry, patience: float) -> None:
+        deadline = self._clock.monotonic() + patience
+        while entry.status == "written":
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                # A wait of the whole status time ends with a verdict, not just before it.
+                if patience < self._status_timeout:
+                    return
+                left = 1.0
+            await self._changed_within(entry, left)
+
+    async def _changed_within(self, entry: _Entry, seconds: float) -> None:
+        waiter = asyncio.ensure_future(entry.changed.wait())
+        sleeper = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({waiter, sleeper}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiter.cancel()
+            sleeper.cancel()
+
+    async def _settle(self, entry: _Entry, status: SmsStatus, *, error: str) -> None:
+        row = await asyncio.wrap_future(
+            self._ledger.settle(entry.row["id"], status, now=self._clock.now(), error=error)
+        )
+        entry.become(row)
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -1,0 +1,260 @@
+"""USSD: one exchange at a time a port, on sessions of the pool, never mixing up two answers.
+
+A USSD can't be cancelled. After a time-out the modem stays in `USSD SENDING`, and a late answer may
+be handed to the next request on the span (WIRE §9): so each request first waits until the port is
+ready, and a reply that may be another's is marked as doubtful.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from neogate_lab.errors import (
+    CommandRefused,
+    InvalidRequest,
+    LoginRefused,
+    NeogateWarning,
+    NoAnswer,
+    Unreachable,
+)
+from neogate_lab.link.clock import Clock
+from neogate_lab.link.connection import Connection
+from neogate_lab.link.ledger import Ledger
+from neogate_lab.link.pool import SessionPool
+from neogate_lab.link.session import Session
+from neogate_lab.protocol import commands
+from neogate_lab.protocol.records import SpanDetail, UssdReply, parse_ussd_reply
+from neogate_lab.protocol.wire import Action
+
+__all__ = ["AsyncUssdSession", "UssdDesk", "UssdTurn"]
+
+POLL_SECONDS = 1.0
+"""Between looks at a port that is still busy with an earlier USSD."""
+
+
+@dataclass(frozen=True, slots=True)
+class UssdTurn:
+    """One exchange of a USSD session: what was sent, and what came."""
+
+    time: datetime
+    sent: str
+    reply: UssdReply
+
+
+class UssdDesk:
+    """Runs USSD exchanges of one gateway.
+
+    Parameters
+    ----------
+    detail : callable
+        Reads a span's detail on a given session.
+    gateway, name : str
+        The gateway as messages name it, and as tables do.
+    command_timeout : float
+        Seconds that the gateway may take beyond the USSD's own time-out.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        connection: Connection,
+        pool: SessionPool,
+        detail: Callable[[Session, int], Awaitable[SpanDetail]],
+        *,
+        gateway: str,
+        name: str,
+        command_timeout: float,
+        clock: Clock,
+    ) -> None:
+        self._ledger = ledger
+        self._connection = connection
+        self._pool = pool
+        self._detail = detail
+        self._gateway = gateway
+        self._name = name
+        self._command_timeout = command_timeout
+        self._clock = clock
+        self._taken: dict[int, object] = {}
+        self._doubted: set[int] = set()
+        self._warned = False
+
+    def take(self, port: int, who: object) -> None:
+        """Reserve a port for one conversation."""
+        if self._taken.get(port, who) is not who:
+            raise InvalidRequest(
+                f"port {port} of {self._gateway} is in the middle of another USSD; wait for its "
+                "answer, or leave its ussd_session"
+            )
+        self._taken[port] = who
+
+    def leave(self, port: int, who: object) -> None:
+        """Give the port back."""
+        if self._taken.get(port) is who:
+            del self._taken[port]
+
+    async def run(
+        self, command: Action, sent: str, *, port: int, span: int, timeout: float
+    ) -> UssdReply:
+        """Send a checked command on a port that the caller has taken; the reply is on disk."""
+        _ = self._connection.session  # while the link is down: ConnectionLost at once
+        began, clock_began = self._clock.now(), self._clock.monotonic()
+        async with self._session() as session:
+            ready = await self._until_ready(session, port, span, timeout)
+            if ready is False:
+                reply = UssdReply(port=port, span=span, code=sent, outcome="busy")
+            else:
+                began, clock_began = self._clock.now(), self._clock.monotonic()
+                reply = await self._exchange(session, command, sent, port, span, timeout)
+                if ready is None and port in self._doubted and reply.outcome != "timeout":
+                    reply = replace(reply, doubtful=True)
+                    self._doubted.discard(port)
+        await asyncio.wrap_future(
+            self._ledger.append(
+                "ussd",
+                [
+                    {
+                        "time": began,
+                        "gateway": self._name,
+                        "port": port,
+                        "span": span,
+                        "code": sent,
+                        "outcome": reply.outcome,
+                        "menu": reply.menu,
+                        "text": reply.text,
+                        "dcs": reply.dcs,
+                        "raw": reply.raw,
+                        "doubtful": reply.doubtful,
+                        "latency_ms": 1000 * (self._clock.monotonic() - clock_began),
+                    }
+                ],
+            )
+        )
+        return reply
+
+    async def _exchange(
+        self, session: Session, command: Action, sent: str, port: int, span: int, timeout: float
+    ) -> UssdReply:
+        what = f"the USSD on port {port}"
+        try:
+            body = await session.command(
+                command, timeout=timeout + self._command_timeout, what=what
+            )
+        except CommandRefused:  # answered, so nothing is left in the modem
+            raise
+        except BaseException:
+            self._doubted.add(port)
+            raise
+        reply = parse_ussd_reply(body, port=port, span=span, code=sent)
+        if reply.outcome == "timeout":
+            self._doubted.add(port)
+        return reply
+
+    async def _until_ready(
+        self, session: Session, port: int, span: int, timeout: float
+    ) -> bool | None:
+        """True when the port is free, False when it stays busy, None when it does not say."""
+        deadline = self._clock.monotonic() + timeout
+        while True:
+            try:
+                detail = await self._detail(session, span)
+            except (CommandRefused, NoAnswer):
+                return None
+            state = detail.state.upper()
+            if "USSD" not in state:
+                if state:
+                    self._doubted.discard(port)
+                return True if state else None
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                return False
+            await self._clock.sleep(min(POLL_SECONDS, left))
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[Session]:
+        async with AsyncExitStack() as stack:
+            try:
+                session = await stack.enter_async_context(self._pool.session())
+            except (LoginRefused, Unreachable) as error:
+                if not self._warned:
+                    self._warned = True
+                    warnings.warn(
+                        f"{self._gateway} allows no second session ({error}); a USSD now delays "
+                        "everything else on its connection until it is answered",
+                        NeogateWarning,
+                        stacklevel=2,
+                    )
+                session = self._connection.session
+            yield session
+
+
+class AsyncUssdSession:
+    """A conversation with a USSD menu; made by `ussd_session`, an async context manager.
+
+    A NeoGate knows no way to end a menu: leaving the session only gives the port back, and the
+    network drops the menu by its own time-out (WIRE §9).
+    """
+
+    def __init__(
+        self, desk: UssdDesk, clock: Clock, *, port: int, span: int, max_line: int
+    ) -> None:
+        self._max_line = max_line
+        self._desk = desk
+        self._clock = clock
+        self._port = port
+        self._span = span
+        self._turns: list[UssdTurn] = []
+
+    async def __aenter__(self) -> AsyncUssdSession:
+        self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Reserve the port."""
+        self._desk.take(self._port, self)
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._desk.leave(self._port, self)
+
+    async def send(self, text: str, *, timeout: float = 30) -> UssdReply:
+        """Send a code, or an answer to the open menu.
+
+        Parameters
+        ----------
+        text : str
+            ``[0-9*#+]+`` when no menu is open; else any one-line text without a double quote.
+        timeout : float
+            Seconds that the network may take.
+
+        Raises
+        ------
+        InvalidRequest
+            The text can't be sent, or the session was left.
+        """
+        if self._turns and self._turns[-1].reply.menu:
+            command = commands.ussd_reply(self._span, text, timeout)
+        else:
+            command = commands.send_ussd(self._span, text, timeout)
+        self._desk.take(self._port, self)
+        now = self._clock.now()
+        reply = await self._desk.run(
+            commands.cli(command, self._max_line),
+            text,
+            port=self._port,
+            span=self._span,
+            timeout=timeout,
+        )
+        self._turns.append(UssdTurn(now, text, reply))
+        return reply
+
+    def transcript(self) -> list[UssdTurn]:
+        """The exchanges so far, in order."""
+        return list(self._turns)
