@@ -272,7 +272,7 @@ def _number(to: str) -> None:
             "the number has a decimal point or exponent: a spreadsheet or read_csv turned it into "
             "a float. Read that column as text (dtype=str)"
         )
-    if _USSD_CODE.fullmatch(to):
+    if _USSD_CODE.fullmatch(to) and re.search(r"[*#]", to):
         raise InvalidRequest("the number holds * or #: if it is a USSD code, use ussd()")
     raise InvalidRequest(
         "the number may hold digits only, with or without a leading +: no blanks, dashes, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -30,16 +31,33 @@ Alphabet = Literal["gsm7", "8bit", "ucs2"]
 PartEncoding = Literal["percent", "plain", "ucs2-hex", "latin-1"]
 
 _HEX = re.compile(r"[0-9A-F]+|[0-9a-f]+")
-_PERCENT = re.compile(r"%([0-9A-Fa-f]{2})")
+_PERCENT = re.compile(rb"%(?=[0-9A-Fa-f]{2})")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_BYTES = re.compile("[\udc80-\udcff]+")
 
 _BOM = "\ufeff"
-_JOINERS = "\u200c\u200d\u200e\u200f\ufeff"
+# Scripts that texts on these networks are written in, by the first word of a character's name.
+_SCRIPT = re.compile(
+    "LATIN|GREEK|CYRILLIC|ARMENIAN|GEORGIAN|HEBREW|ARABIC|DEVANAGARI|BENGALI|GURMUKHI|GUJARATI"
+    "|ORIYA|TAMIL|TELUGU|KANNADA|MALAYALAM|SINHALA|THAI|LAO|MYANMAR|KHMER|ETHIOPIC|HANGUL"
+    "|CJK|HIRAGANA|KATAKANA|HALFWIDTH|FULLWIDTH|IDEOGRAPHIC"
+)
 _IDEOGRAPHIC = frozenset({"CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH", "FULLWIDTH", "IDEOGRAPHIC"})
-# Characters in everyday use, as opposed to the whole blocks, which a random number can hit.
-# (Python's euc_kr spells out any syllable; iso2022_kr keeps to the common ones.)
-_EVERYDAY_CHARSETS = ("gb2312", "big5", "shift_jis", "iso2022_kr")
+_RARE_LATIN = re.compile(
+    "[\u0180-\u019f\u01a2-\u01ae\u01b1-\u0217\u021c-\u024f\u2c60-\u2c7f\ua720-\ua7ff\uab30-\uab6f]"
+)
+# Marks that such texts hold besides: punctuation, currencies, numero, arrows, emoji, joiners.
+_MARKS = re.compile(
+    "[\u02bb-\u02bd\u0300-\u036f\u00a0-\u00bf\u00d7\u00f7\u200b-\u200f\u2010-\u203a\u20a0-\u20c0\u2116\u2122\u2190-\u2193"
+    "\u25a0-\u25cf\u2600-\u27bf\u3000-\u301f\ufe0f\ufeff\U0001f000-\U0001faff]"
+)
+# The frequent characters of each national charset, as opposed to all that a random number can hit.
+_FREQUENT = (
+    ("gb2312", b"\xb0\xa1", b"\xd7\xf9"),
+    ("big5", b"\xa4\x40", b"\xc6\x7e"),
+    ("shift_jis", b"\x82\x9f", b"\x98\x72"),
+    ("euc_kr", b"\xb0\xa1", b"\xc8\xfe"),
+)
 
 
 def signal_of(csq: int | None) -> int | None:
@@ -107,6 +125,8 @@ def segment(text: str) -> Segments:
     >>> segment("Привет")
     Segments(encoding='ucs2', count=1, units=6, capacity=70)
     """
+    if not text:
+        return Segments("gsm7", 1, 0, 160)
     # smsutil counts a raw ESC as a character of the alphabet; on the air it would shift the next.
     split = smsutil.unicode_split if "\x1b" in text else smsutil.split
     result = split(text)
@@ -186,8 +206,8 @@ def decode_part(content: str) -> tuple[str, PartEncoding]:
     ('Да 1', 'percent')
     """
     encoding: PartEncoding
-    if _PERCENT.search(content):
-        text, utf8 = decode_bytes(_unquote(content.replace("+", " ")))
+    if (data := _unquote(content)) is not None:
+        text, utf8 = decode_bytes(data)
         encoding = "percent" if utf8 else "latin-1"
     elif (decoded := _ucs2_by_shape(content)) is not None:
         text, encoding = decoded, "ucs2-hex"
@@ -228,13 +248,12 @@ def decode_bytes(data: bytes) -> tuple[str, bool]:
     return data.decode("latin-1"), False
 
 
-def _unquote(content: str) -> bytes:
-    pieces = _PERCENT.split(content)
-    data = bytearray(pieces[0].encode("utf-8", "surrogatepass"))
-    for code, literal in zip(pieces[1::2], pieces[2::2], strict=True):
-        data.append(int(code, 16))
-        data += literal.encode("utf-8", "surrogatepass")
-    return bytes(data)
+def _unquote(content: str) -> bytes | None:
+    """Undo percent-encoding, with "+" for a blank; None where there is no valid %XX."""
+    # Quoted-printable is the same with "=" for "%", and its codec is written in C.
+    data = content.encode("utf-8", "surrogatepass").replace(b"=", b"=3D")
+    quoted, count = _PERCENT.subn(b"=", data.replace(b"+", b" "))
+    return binascii.a2b_qp(quoted) if count else None
 
 
 def _ucs2_by_code(raw: str, *, language_prefix: bool) -> str | None:
@@ -273,36 +292,37 @@ def _plausible(text: str) -> bool:
     """Tell whether `text` reads like one script's everyday text, not like a number in disguise."""
     if text.startswith(_BOM):
         return True
+    if len(text) >= 4:
+        # A part of a long SMS, or a cut answer, may begin or end inside a pair.
+        text = _SURROGATE.sub("", text[:1]) + text[1:-1] + _SURROGATE.sub("", text[-1:])
     scripts: set[str] = set()
     evidence = 0
-    # A long SMS or a cut USSD may begin or end inside a pair.
-    whole = _SURROGATE.sub("", text[:1]) + text[1:-1] + _SURROGATE.sub("", text[-1:])
-    for character in whole:
+    for character in text:
         if character in "\n\r\t" or " " <= character <= "~":
             evidence += 1
-            continue
-        category = unicodedata.category(character)
-        if category[0] == "L" or category[0] == "M":
-            script = unicodedata.name(character, "").partition(" ")[0]
-            scripts.add("CJK" if script in _IDEOGRAPHIC else script)
+        elif not _MARKS.match(character):
+            script = _SCRIPT.match(unicodedata.name(character, ""))
+            if script is None or _RARE_LATIN.match(character):
+                return False
+            scripts.add("CJK" if script[0] in _IDEOGRAPHIC else script[0])
             evidence += 1
-        elif category[0] == "C" and character not in _JOINERS:
-            return False
-    scripts.discard("COMBINING")
-    if len(scripts) > 1 or 2 * evidence < len(whole):
+    if len(scripts) > 1 or 2 * evidence <= len(text):
         return False
-    return not scripts & {"CJK", "HANGUL"} or any(
-        _fits(whole, charset) for charset in _EVERYDAY_CHARSETS
+    return not scripts & {"CJK", "HANGUL"} or _frequent(text)
+
+
+def _frequent(text: str) -> bool:
+    """Tell whether the ideographs or syllables of `text` are, nearly all, in frequent use."""
+    letters = [character for character in text if character > "\u1000" and character.isalpha()]
+
+    def known(character: str, charset: str, first: bytes, last: bytes) -> bool:
+        code = character.encode(charset, "ignore")
+        return len(code) == 2 and first <= code <= last
+
+    return any(
+        8 * sum(known(letter, *charset) for letter in letters) >= 7 * len(letters)
+        for charset in _FREQUENT
     )
-
-
-def _fits(text: str, charset: str) -> bool:
-    letters = "".join(character for character in text if character.isalpha())
-    try:
-        letters.encode(charset)
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _octets(raw: str) -> str | None:

@@ -514,7 +514,7 @@ def _count(text: str, least: int) -> int:
 
 def _header(packet: Packet, name: str) -> str:
     value = packet.get(name).strip()
-    return _decoded(value.encode("utf-8", "surrogateescape"))
+    return value if value.isascii() else _decoded(value.encode("utf-8", "surrogateescape"))
 
 
 def _ussd_failure(text: str) -> UssdOutcome:
