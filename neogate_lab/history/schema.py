@@ -251,7 +251,7 @@ _SURVEYS = Table(
         Column("ports", "text", "ports as a JSON list; empty for all"),
         Column("label", "cat", "the label it began with"),
         Column("stopped_at", "time", "missing while it runs, or when the process died", "UTC"),
-        Column("reason", "cat", '"" while it runs; done, stopped or closed'),
+        Column("reason", "cat", "empty while it runs; done, stopped, closed or failed"),
     ),
 )
 

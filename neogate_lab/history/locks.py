@@ -1,0 +1,121 @@
+"""Locks on files that the operating system frees when their holder dies; never a timeout or a pid.
+
+They hold across processes, and across machines where the file system passes locks on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import uuid
+import weakref
+from pathlib import Path
+
+__all__ = ["Owners", "try_lock"]
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def try_lock(descriptor: int) -> bool:
+        """Lock the open file for as long as `descriptor` stays open; False when another has it."""
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def try_lock(descriptor: int) -> bool:
+        """Lock the open file for as long as `descriptor` stays open; False when another has it."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+class Owners:
+    """Names for the users of a store, and whether the one who bears a name still lives.
+
+    An owner is a random name and a locked file of that name: a pid would be used again, and means
+    nothing on another machine.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files are; made when the first name is needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._mutex = threading.Lock()
+        self._name = ""
+        self._descriptor = -1
+        _owners.add(self)
+
+    @property
+    def name(self) -> str:
+        """Own name of one store object, taken at the first use; another one after a fork."""
+        with self._mutex:
+            if not self._name:
+                self._folder.mkdir(mode=0o700, exist_ok=True)
+                name = uuid.uuid4().hex
+                flags = os.O_CREAT | os.O_EXCL | os.O_RDWR
+                self._descriptor = os.open(self._folder / name, flags, 0o600)
+                try_lock(self._descriptor)
+                self._name = name
+            return self._name
+
+    def alive(self, name: str) -> bool:
+        """Whether the owner called `name` still runs and has its store open."""
+        if name == self._name and name:
+            return True
+        if len(name) != 32 or not set(name) <= set("0123456789abcdef"):
+            return False  # what isn't a name of ours must not become a path
+        path = self._folder / name
+        try:
+            descriptor = os.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        except PermissionError:
+            return True  # another user's: it can't be asked, so it must not be robbed
+        try:
+            dead = try_lock(descriptor)
+        finally:
+            os.close(descriptor)
+        if dead:
+            with contextlib.suppress(OSError):  # names never return: a file left over does no harm
+                path.unlink()
+        return not dead
+
+    def release(self) -> None:
+        """Give the name up: from now on its rows are a dead owner's."""
+        with self._mutex:
+            if self._name:
+                os.close(self._descriptor)
+                with contextlib.suppress(OSError):
+                    (self._folder / self._name).unlink()
+            self._name, self._descriptor = "", -1
+
+    def _forget(self) -> None:
+        # The child closes its copy without unlocking: the lock is the parent's alone.
+        self._mutex = threading.Lock()
+        if self._name:
+            os.close(self._descriptor)
+        self._name, self._descriptor = "", -1
+
+
+_owners: weakref.WeakSet[Owners] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for owners in list(_owners):
+        owners._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,412 @@
+"""The store: the Ledger's verbs and the readers, over journal and writer; SQL lives beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from neogate_lab.errors import InvalidRequest, StoreError
+from neogate_lab.history import codec, frames, inbound, outbox
+from neogate_lab.history import export as files
+from neogate_lab.history.codec import Row
+from neogate_lab.history.journal import Journal, store_error
+from neogate_lab.history.locks import Owners
+from neogate_lab.history.schema import TABLES
+from neogate_lab.history.selection import Moment, Selection, select
+from neogate_lab.history.writer import Writer
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = ["Store", "open_store"]
+
+_BATCH = 16_384
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def open_store(path: str | os.PathLike[str]) -> Store:
+    """Open a store that exists, also while another process records into it.
+
+    Raises
+    ------
+    StoreError
+        There is no store at `path`, or it is damaged, foreign or from a newer version.
+    """
+    Journal(_folder(path)).check()
+    return Store(path)
+
+
+class Store:
+    """Everything that was recorded, in a folder; made if there is none.
+
+    Writing verbs return at once with a future that is done when the rows are on disk. Readers open
+    the journal for themselves: they work from any thread, and beside other processes.
+
+    Parameters
+    ----------
+    path : str or path
+        The folder (made 0700, files 0600), or ":memory:" for a private temporary one that `close`
+        removes.
+    clock : callable
+        Gives the present as an aware datetime; "2h" is measured from it.
+
+    Raises
+    ------
+    StoreError
+        The path can't be made or isn't a store, or the store is damaged or from a newer version.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, clock: Callable[[], datetime] = _utc_now
+    ) -> None:
+        temporary = os.fspath(path) == ":memory:"
+        self._path = Path(tempfile.mkdtemp(prefix="neogate-")) if temporary else _folder(path)
+        self._clock = clock
+        self._journal = Journal(self._path)
+        self._journal.create()
+        self._owners = Owners(self._path / "owners")
+        doomed = self._path if temporary else None
+        on_stop = partial(_clean_up, self._owners, doomed, os.getpid())
+        self._writer = Writer(self._journal, on_stop)
+        self._closed = False
+        # A store that nobody holds any more ends by itself, but waiting is for `close` alone.
+        weakref.finalize(self, self._writer.stop).atexit = False
+
+    @property
+    def path(self) -> Path:
+        """The store's folder."""
+        return self._path
+
+    @property
+    def owner(self) -> str:
+        """The name under which this store object queues SMS; dead once it is closed or its process
+        ended.
+        """
+        return self._owners.name
+
+    def close(self) -> None:
+        """Write what is queued and let go; again is fine."""
+        self._closed = True
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Store {self._path}{' closed' if self._closed else ''}>"
+
+    # Writing: the verbs of link's Ledger, whose docstrings are the contract.
+
+    def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> Future[list[int]]:
+        """Commit rows of one table; their row_ids.
+
+        Raises
+        ------
+        InvalidRequest
+            At once: an unknown table or column, or a value that its column can't hold.
+        StoreError
+            From the future: the disk failed, and none of the rows is kept.
+        """
+        declared = codec.table_named(table)
+        encoded = [codec.encode_row(declared, row) for row in rows]
+        return self._writer.submit(lambda c: codec.insert(c, declared, encoded))
+
+    def update(self, table: str, row_id: int, values: Mapping[str, Any]) -> Future[None]:
+        """Commit new values of one row of surveys."""
+        declared = TABLES["surveys"]
+        if table != declared.name:
+            raise InvalidRequest(f"rows of {table} are not changed this way, only those of surveys")
+        if not values or not values.keys() <= set(declared.names) - {"row_id"}:
+            raise InvalidRequest(f"values to change are columns of {table}, row_id apart")
+        encoded = {n: codec.encode(declared, declared.column(n), v) for n, v in values.items()}
+
+        def change(connection: Any) -> None:
+            if not codec.update(connection, declared, row_id, encoded):
+                raise InvalidRequest(f"{table} has no row {row_id}")
+
+        return self._writer.submit(change)
+
+    def identify(self, row: Mapping[str, Any]) -> Future[bool]:
+        """Commit an identity if it differs, time apart, from the port's last; True if so."""
+        values = codec.encode_row(TABLES["identities"], row)
+        return self._writer.submit(lambda c: inbound.identify(c, values))
+
+    def receive(
+        self,
+        gateway: str,
+        part: Mapping[str, Any] | None,
+        group: str,
+        message: Mapping[str, Any] | None,
+    ) -> Future[int | None]:
+        """Commit a part, and the message that it completes or its group; the message's row_id."""
+        if part is None and message is None:
+            raise InvalidRequest("there is neither a part nor a message to record")
+        for row in (part, message):
+            if row is not None and row.get("gateway", gateway) != gateway:
+                raise InvalidRequest("the part, the message and the call name different gateways")
+        encoded = [
+            None if row is None else codec.encode_row(TABLES[name], {"gateway": gateway, **row})
+            for name, row in (("message_parts", part), ("messages", message))
+        ]
+        storable = codec.text(group)
+        return self._writer.submit(
+            lambda c: inbound.receive(c, gateway, encoded[0], storable, encoded[1])
+        )
+
+    def recent_parts(self, gateway: str, since: datetime) -> Future[list[tuple[Row, str]]]:
+        """Parts received from `since` on, and older open ones, each with its open group or ""."""
+        start = _micros(since)
+        return self._writer.submit(lambda c: inbound.recent_parts(c, gateway, start))
+
+    def enqueue(
+        self, row: Mapping[str, Any], *, retry_failed: bool = False, budget: int | None = None
+    ) -> Future[tuple[Row, bool]]:
+        """Commit a queued SMS, or find the one of its key; the row, and whether to send it now.
+
+        Raises
+        ------
+        InvalidRequest
+            From the future: the key was used with another to, text or port.
+        BudgetExceeded
+            From the future: the segments of 24 hours would exceed `budget`.
+        """
+        values, owners = codec.encode_row(outbox.OUTBOX, row), self._owners
+        return self._writer.submit(
+            lambda c: outbox.enqueue(
+                c,
+                values,
+                owner=owners.name,
+                alive=owners.alive,
+                retry_failed=retry_failed,
+                budget=budget,
+            )
+        )
+
+    def claim(self, row_id: int, *, now: datetime, interval: float) -> Future[float]:
+        """Commit a queued row as written if its port may send; 0.0, seconds to wait, or -1.0."""
+        present, distance, owners = _micros(now), round(interval * 1e6), self._owners
+        return self._writer.submit(
+            lambda c: outbox.claim(
+                c,
+                row_id,
+                now=present,
+                interval=distance,
+                owner=owners.name,
+                alive=owners.alive,
+            )
+        )
+
+    def settle(
+        self, id: str, status: str, *, now: datetime, error: str = "", smsc: str = ""
+    ) -> Future[Row | None]:
+        """Commit what became of the SMS with this wire id; its row, None for a foreign id."""
+        if status not in outbox.STATUSES:
+            raise InvalidRequest(f"an SMS is {', '.join(outbox.STATUSES)}, never {status!r}")
+        present = _micros(now)
+        words = [
+            codec.encode(outbox.OUTBOX, outbox.OUTBOX.column(name), value)
+            for name, value in (("id", id), ("error", error), ("smsc", smsc))
+        ]
+        return self._writer.submit(
+            lambda c: outbox.settle(c, words[0], status, now=present, error=words[1], smsc=words[2])
+        )
+
+    def waiting(self, gateway: str) -> Future[list[Row]]:
+        """Rows of outbox that are queued or written, oldest first, each with `owner_alive`."""
+        owners = self._owners
+        return self._writer.submit(lambda c: outbox.waiting(c, gateway, alive=owners.alive))
+
+    # Reading.
+
+    def frame(
+        self,
+        table: str,
+        *,
+        since: Moment = None,
+        until: Moment = None,
+        gateway: str | Collection[str] | None = None,
+        port: int | Collection[int] | None = None,
+        label: str | Collection[str] | None = None,
+        after_row: int | None = None,
+        **equals: Any,
+    ) -> pd.DataFrame:
+        """Rows of a table, sorted by its time, then row_id.
+
+        Parameters
+        ----------
+        table : str
+            A name in `schema.TABLES`.
+        since, until : datetime, timedelta or str, optional
+            From `since` (inclusive) until `until` (exclusive): a time (naive means UTC), or how
+            long ago ("2h", "30m", a timedelta).
+        gateway, port, label, **equals
+            Columns and the value, or the values, that they may have; None is no filter.
+        after_row : int, optional
+            Only rows with a greater row_id: what is new since the last look.
+
+        Returns
+        -------
+        DataFrame
+            Columns, types and units as `schema.TABLES` declares them, also when empty.
+
+        Raises
+        ------
+        InvalidRequest
+            An unknown table or column, or a value that can't be read.
+        StoreError
+            The store is closed, gone or damaged.
+        """
+        equals |= {"gateway": gateway, "port": port, "label": label}
+        selection = self._select(
+            table, since=since, until=until, after_row=after_row, equals=equals
+        )
+        return frames.frame_of_batches(selection.table, self._batches(selection))
+
+    def signal(self, **filters: Any) -> pd.DataFrame:
+        """Scheduled measurements, one row a port and tick; filters as for `frame`."""
+        return self.frame("signal", **filters)
+
+    def inbox(self, **filters: Any) -> pd.DataFrame:
+        """Received messages; filters as for `frame`, among them `port` and `sender`."""
+        return self.frame("messages", **filters)
+
+    def message_parts(self, **filters: Any) -> pd.DataFrame:
+        """Parts of messages as they came; filters as for `frame`."""
+        return self.frame("message_parts", **filters)
+
+    def outbox(self, **filters: Any) -> pd.DataFrame:
+        """SMS to send and what became of them; filters as for `frame`, among them `status`."""
+        return self.frame("outbox", **filters)
+
+    def ussd_log(self, **filters: Any) -> pd.DataFrame:
+        """USSD exchanges; filters as for `frame`, among them `code` and `outcome`."""
+        return self.frame("ussd", **filters)
+
+    def connections(self, **filters: Any) -> pd.DataFrame:
+        """Changes of links, and times when nobody listened; filters as for `frame`."""
+        return self.frame("connections", **filters)
+
+    def surveys(self, **filters: Any) -> pd.DataFrame:
+        """Surveys: start, stop and settings; filters as for `frame`, among them `name`."""
+        return self.frame("surveys", **filters)
+
+    def marks(self, **filters: Any) -> pd.DataFrame:
+        """Labels from a time on; filters as for `frame`, among them `survey`."""
+        return self.frame("marks", **filters)
+
+    def identities(self, **filters: Any) -> pd.DataFrame:
+        """Changes of what a port holds: module and SIM; filters as for `frame`."""
+        return self.frame("identities", **filters)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        table: str = "signal",
+        redact: str | None = None,
+        spreadsheet_safe: bool = True,
+        **filters: Any,
+    ) -> Path:
+        """Write rows of a table to a .parquet or .csv file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path
+            The suffix says the format.
+        table : str
+            A name in `schema.TABLES`.
+        redact : {None, "numbers", "text", "all"}
+            What to hide; equal cells give equal tokens in every export of this store.
+        spreadsheet_safe : bool
+            In CSV, neutralise cells that a spreadsheet would run; `read_csv` undoes it.
+        **filters
+            As for `frame`.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        InvalidRequest
+            An unknown format, table, level or filter.
+        StoreError
+            The store can't be read or the file not be written.
+        """
+        times = {name: filters.pop(name, None) for name in ("since", "until", "after_row")}
+        selection = self._select(table, **times, equals=filters)
+        key = None if redact is None else self._redaction_key()
+        return files.export(
+            self._batches(selection),
+            path,
+            table,
+            redact=redact,
+            spreadsheet_safe=spreadsheet_safe,
+            key=key,
+        )
+
+    def _redaction_key(self) -> bytes:
+        path = self._path / "redaction.key"
+        try:
+            if not path.exists():
+                draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+                draft.touch(mode=0o600, exist_ok=False)
+                draft.write_bytes(secrets.token_bytes(32))
+                with contextlib.suppress(FileExistsError):  # another process was faster: its key
+                    path.hardlink_to(draft)
+                draft.unlink()
+            return path.read_bytes()
+        except OSError as error:
+            raise store_error(error, self._path) from error
+
+    def _select(self, table: str, **filters: Any) -> Selection:
+        return select(codec.table_named(table), now=self._clock(), **filters)
+
+    def _batches(self, selection: Selection) -> Iterator[pa.RecordBatch]:
+        """The rows as Arrow batches: everything above sees one table, whatever it is kept in.
+
+        Sealed segments will give theirs here, inside the same transaction, so that a row on its
+        way from one to the other is seen exactly once.
+        """
+        if self._closed:
+            raise StoreError(f"the store {self._path} is closed: open it again")
+        names = ", ".join(f'"{name}"' for name in selection.table.names)
+        rest, parameters = selection.sql()
+        with self._journal.reading() as connection:
+            cursor = connection.execute(f"SELECT {names} FROM {rest}", parameters)  # noqa: S608 - names come from the schema
+            while found := cursor.fetchmany(_BATCH):
+                yield frames.batch_of(selection.table, found)
+
+
+def _folder(path: str | os.PathLike[str]) -> Path:
+    return Path(path).expanduser().absolute()
+
+
+def _micros(value: datetime) -> int:
+    try:
+        return codec.micros(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"a time here is {error}") from None
+
+
+def _clean_up(owners: Owners, temporary: Path | None, pid: int) -> None:
+    owners.release()
+    if temporary is not None and os.getpid() == pid:  # a forked child leaves it to its parent
+        shutil.rmtree(temporary, ignore_errors=True)
