@@ -1,0 +1,1 @@
+"""AMI clients written by others, in conversation with the simulated gateway."""
