@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.codec import encode, micros
 from neogate_lab.history.schema import Table
+from neogate_lab.times import Moment, moment
 
-__all__ = ["Moment", "Selection", "moment", "select"]
-
-Moment = datetime | timedelta | str | None
-"""A time, or how long ago: "2026-11-20", "2h", a timedelta."""
-
-_UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_AGO = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)\s*", re.IGNORECASE | re.ASCII)
+__all__ = ["Selection", "select"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +51,8 @@ def select(
     table: Table,
     *,
     now: datetime,
-    since: Moment = None,
-    until: Moment = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
     after_row: int | None = None,
     equals: Mapping[str, Any],
 ) -> Selection:
@@ -93,41 +87,5 @@ def select(
     )
 
 
-def moment(value: Moment, now: datetime, name: str = "since") -> datetime:
-    """Read a time or "how long ago" as an aware UTC datetime; a naive time means UTC.
-
-    Parameters
-    ----------
-    value : datetime, timedelta or str
-        An ISO 8601 time or date, or a length before `now`: "90s", "30m", "2h", "1.5d", "2w".
-    now : datetime
-        The present, aware.
-    name : str
-        The argument's name, for the error.
-
-    Raises
-    ------
-    InvalidRequest
-        It can't be read, or is a negative length.
-    """
-    try:
-        if isinstance(value, str) and (ago := _AGO.fullmatch(value)):
-            value = timedelta(**{_UNITS[ago[2].lower()]: float(ago[1])})
-        if isinstance(value, timedelta) and value >= timedelta(0):
-            return now - value
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value.strip())
-        elif type(value).__name__ == "datetime64":  # numpy's, which has no zone
-            value = datetime.fromisoformat(str(value)[:26])
-        if isinstance(value, datetime) and value == value:  # NaT is no time
-            return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise InvalidRequest(
-        f'{name} takes a time ("2026-11-20 08:00", a datetime; naive means UTC) or how long ago '
-        f'("90s", "30m", "2h", "7d", a timedelta), not this {type(value).__name__}'
-    )
-
-
-def _micros(name: str, value: Moment, now: datetime) -> int | None:
+def _micros(name: str, value: Moment | None, now: datetime) -> int | None:
     return None if value is None else micros(moment(value, now, name))

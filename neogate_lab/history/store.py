@@ -22,8 +22,9 @@ from neogate_lab.history.codec import Row
 from neogate_lab.history.journal import Journal, store_error
 from neogate_lab.history.locks import Owners
 from neogate_lab.history.schema import TABLES
-from neogate_lab.history.selection import Moment, Selection, select
+from neogate_lab.history.selection import Selection, select
 from neogate_lab.history.writer import Writer
+from neogate_lab.times import Moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -239,8 +240,8 @@ class Store:
         self,
         table: str,
         *,
-        since: Moment = None,
-        until: Moment = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         gateway: str | Collection[str] | None = None,
         port: int | Collection[int] | None = None,
         label: str | Collection[str] | None = None,
