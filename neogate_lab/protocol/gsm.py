@@ -264,15 +264,31 @@ def _ucs2_by_code(raw: str, *, language_prefix: bool) -> str | None:
     data = bytes.fromhex(digits[: len(digits) // 4 * 4])
     text = data.decode("utf-16-be", "surrogatepass")
     if language_prefix:
-        if text[2:3] == "\r" and text[:2].isascii() and text[:2].isalpha():
-            return text[3:]
-        # Two letters of the default alphabet, packed into two octets (TS 23.038 §5).
-        packed = data[0] | data[1] << 8
-        letters = chr(packed & 0x7F) + chr(packed >> 7 & 0x7F)
-        if letters.isalpha() and packed >> 14 == 0:
-            text = text[1:]
+        text = _without_language(text)
     if digits.isdecimal() and _ucs2_by_shape(digits) is None:
         return None
+    return text
+
+
+def _without_language(text: str) -> str:
+    """Drop the language before UCS-2 under code 17, in the three ways that it is written."""
+    if text[2:3] == "\r" and text[:2].isascii() and text[:2].isalpha():
+        return text[3:]
+    first, second = divmod(ord(text[0]), 256)
+    # As TS 23.038 §5 has it: two letters of the default alphabet packed into two octets.
+    packed = first | second << 8
+    letters = chr(packed & 0x7F) + chr(packed >> 7 & 0x7F)
+    if letters.isalpha() and packed >> 14 == 0:
+        return text[1:]
+    # Two plain octets read as an ideograph, which is out of place where no other follows.
+    plain = chr(first) + chr(second)
+    if (
+        plain.isascii()
+        and plain.islower()
+        and plain.isalpha()
+        and max(text[1:], default="") < "\u2e80"
+    ):
+        return text[1:]
     return text
 
 

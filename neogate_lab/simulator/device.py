@@ -131,8 +131,6 @@ class Device:
         }
         self._epoch = 0
 
-    # -- what the sessions ask ------------------------------------------------------------------
-
     def catch_up(self) -> None:
         """Bring the radio model up to now."""
         self.radio.step(self._now())
@@ -233,8 +231,6 @@ class Device:
         self.sms.send(port, to, raw, content, words[6] if len(words) > 6 else "")
         return ""
 
-    # -- USSD -----------------------------------------------------------------------------------
-
     async def _send_ussd(self, text: str, words: list[str]) -> str:
         if len(words) < 5:
             return cli_text.SEND_USSD_USAGE
@@ -290,8 +286,6 @@ class Device:
     def _close_menu(self, exchange: _Exchange, menu: int) -> None:
         if exchange.menus == menu:
             exchange.dialog.close()
-
-    # -- the rest -------------------------------------------------------------------------------
 
     def set_ussd(self, port: int, code: str, answer: UssdAnswer) -> None:
         """Answer `code` on `port` like this from now on."""

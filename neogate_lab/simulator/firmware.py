@@ -94,10 +94,8 @@ FIRMWARES = {
 }
 
 
-def choose(
-    name: str, *, echo_action_id: bool | None = None, sentinel: bool | None = None
-) -> Firmware:
-    """Return the variant `name`, with the two knobs turned where they are not None.
+def choose(name: str, **knobs: bool | int | None) -> Firmware:
+    """Return the variant `name`, with those fields changed that are not None.
 
     Raises
     ------
@@ -106,9 +104,5 @@ def choose(
     """
     if name not in FIRMWARES:
         raise InvalidRequest(f"firmware {name!r} is not known: choose from {', '.join(FIRMWARES)}")
-    variant = FIRMWARES[name]
-    return replace(
-        variant,
-        echo_action_id=variant.echo_action_id if echo_action_id is None else echo_action_id,
-        sentinel=variant.sentinel if sentinel is None else sentinel,
-    )
+    changes = {field: value for field, value in knobs.items() if value is not None}
+    return replace(FIRMWARES[name], **changes)  # type: ignore[arg-type]

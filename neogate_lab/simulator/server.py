@@ -48,6 +48,8 @@ class SimulatedGateway(PortKnobs, FaultKnobs):
         0 takes a free one: see `port` after the start.
     echo_action_id, sentinel : bool, optional
         As the firmware does by default (WIRE §2, §8).
+    first_index, single_index : int, optional
+        ``Index`` of the first part of a long SMS and of a single part, 0 or 1; so too.
     span_offset : int
     sms_delay : float
         Usual seconds from a sent SMS to its outcome.
@@ -104,6 +106,8 @@ class SimulatedGateway(PortKnobs, FaultKnobs):
         *,
         echo_action_id: bool | None = None,
         sentinel: bool | None = None,
+        first_index: int | None = None,
+        single_index: int | None = None,
         span_offset: int = 1,
         sms_delay: float = 3.0,
         ussd_delay: float = 0.5,
@@ -125,6 +129,9 @@ class SimulatedGateway(PortKnobs, FaultKnobs):
         whole("seed", seed, None, None)
         whole("port", port, 0, 65535)
         whole("span_offset", span_offset, 0, 32)
+        for name, index in (("first_index", first_index), ("single_index", single_index)):
+            if index is not None:
+                whole(name, index, 0, 1)
         whole("max_text", max_text, 1, None)
         whole("max_line", max_line, 64, None)
         for name, number in (
@@ -138,7 +145,13 @@ class SimulatedGateway(PortKnobs, FaultKnobs):
         positive("speed", speed)
         if sms_every is not None:
             positive("sms_every", sms_every)
-        self._variant = firmwares.choose(firmware, echo_action_id=echo_action_id, sentinel=sentinel)
+        self._variant = firmwares.choose(
+            firmware,
+            echo_action_id=echo_action_id,
+            sentinel=sentinel,
+            first_index=first_index,
+            single_index=single_index,
+        )
         self._speed, self._clock = speed, clock
         self._begun = time.monotonic()
         self._started_at = datetime.now(UTC)
@@ -166,8 +179,6 @@ class SimulatedGateway(PortKnobs, FaultKnobs):
         self._hub = Hub(settings, self._variant, self._device, Faults(), self._activity.notify)
         background = None if sms_every is None else self._traffic
         self._listener = Listener(self._hub, host, port, self._activity, background)
-
-    # -- life -----------------------------------------------------------------------------------
 
     @property
     def host(self) -> str:
@@ -222,8 +233,6 @@ class SimulatedGateway(PortKnobs, FaultKnobs):
         """
         positive("down", down, zero=True)
         self._listener.restart(down)
-
-    # -- what it saw ----------------------------------------------------------------------------
 
     @property
     def firmware(self) -> str:
@@ -293,10 +302,11 @@ class SimulatedGateway(PortKnobs, FaultKnobs):
         ----------
         port : int
         at : float or datetime, optional
-            Model seconds, or an aware time; default now.
+            Model seconds, or a time (naive means UTC); default now.
         """
         self._radio.check(port)
         if isinstance(at, datetime):
+            at = at if at.tzinfo else at.replace(tzinfo=UTC)
             at = (at - self._started_at).total_seconds() * self._speed
 
         def look() -> PortTruth:
@@ -329,8 +339,6 @@ class SimulatedGateway(PortKnobs, FaultKnobs):
             Whether it came to hold in time.
         """
         return self._activity.wait_until(condition, timeout)
-
-    # -- SMS ------------------------------------------------------------------------------------
 
     def receive_sms(
         self,
@@ -473,8 +481,6 @@ class SimulatedGateway(PortKnobs, FaultKnobs):
             lambda: self._device.sms.report(id, accepted=accepted, port=port)
         )
 
-    # -- USSD -----------------------------------------------------------------------------------
-
     def set_ussd(
         self,
         port: int | None,
@@ -507,8 +513,6 @@ class SimulatedGateway(PortKnobs, FaultKnobs):
                 self._device.set_ussd(each, code, answer)
 
         self._listener.call(learn)
-
-    # -- between the parts ---------------------------------------------------------------------
 
     def _later(self, delay: float, callback: Callable[[], object], /) -> object:
         return asyncio.get_running_loop().call_later(delay / self._speed, callback)

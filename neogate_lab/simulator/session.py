@@ -143,7 +143,7 @@ class Session:
                 await self._flush()
                 self._hub.changed()
         except (ConnectionError, TimeoutError):
-            pass  # the client is gone; that is its right
+            pass  # a client may go whenever it likes
         finally:
             watchdog.cancel()
             pump.cancel()
@@ -183,8 +183,6 @@ class Session:
         """End without waiting for the client to read what is left."""
         self._writer.transport.abort()
         self.drop(reset=False)
-
-    # -- the stream -----------------------------------------------------------------------------
 
     async def _next_request(self) -> Request | None:
         while (request := self._requests.next()) is None:
@@ -230,16 +228,18 @@ class Session:
 
     async def _flush(self) -> None:
         async with self._lock:
-            while self._events and (not self._busy or self._hub.faults.interleave):
+            while self._may_deliver():
                 data = self._events.popleft()
                 await self._put(data)
                 self._backlog -= len(data)
 
+    def _may_deliver(self) -> bool:
+        now = not self._busy or self._hub.faults.interleave
+        return bool(self._events) and now and not self._closing
+
     def _expire(self) -> None:
         if not self.authenticated:
             self.drop(reset=False)
-
-    # -- the actions ----------------------------------------------------------------------------
 
     async def _serve(self, request: Request) -> None:
         if request.too_long:

@@ -144,8 +144,6 @@ class SmsTraffic:
         self._ports = {port: _Outgoing() for port in radio.ports}
         self._epoch = 0
 
-    # -- sending --------------------------------------------------------------------------------
-
     def send(self, port: int, to: str, raw: str, content: bytes, identity: str) -> None:
         """Queue an SMS; its outcome comes as an event."""
         text = content.decode("utf-8", "replace")
@@ -255,8 +253,6 @@ class SmsTraffic:
             if self._radio.truth(port).registered and messages.same_number(target.number, sms.to):
                 own = self._radio.spare_sim(sender).number
                 self.receive(port, own, sms.text, start=min(1.0, self._sms_delay))
-
-    # -- receiving ------------------------------------------------------------------------------
 
     def receive(
         self,

@@ -17,12 +17,13 @@ function command(text, then) {
 }
 
 function finish() {
-  client.close();
   process.stdout.write(JSON.stringify(seen) + '\n');
 }
 
 client.on('namiLoginIncorrect', () => {
   seen.login = false;
+  // Its close() would send a Logoff to a gateway that has hung up.
+  client.socket.destroy();
   finish();
 });
 client.on('namiEvent', (event) => {
@@ -34,7 +35,10 @@ client.on('namiEvent', (event) => {
     sender: event.sender,
     content: event.content,
   });
-  if (seen.events.length === 2) finish();
+  if (seen.events.length === 2) {
+    client.close();
+    finish();
+  }
 });
 client.on('namiConnected', () => {
   seen.login = true;

@@ -109,6 +109,7 @@ class TestSendSms:
             ("", "empty"),
             ("390000000001.0", "float"),
             ("3.90000000001e+11", "float"),
+            (" 390000000001.0 ", "float"),
             (390000000001, "text"),
             (None, "text"),
             ("+", "digits"),
@@ -168,6 +169,11 @@ class TestUssd:
     def test_the_code_is_quoted_and_never_encoded(self) -> None:
         assert send_ussd(2, "*100#") == 'gsm send ussd 2 "*100#" 30'
         assert send_ussd(2, "*100*+39#", timeout=4.2) == 'gsm send ussd 2 "*100*+39#" 5'
+
+    def test_the_longest_timeout(self) -> None:
+        assert send_ussd(2, "1", 3600).endswith(" 3600")
+        with pytest.raises(InvalidRequest, match="3600"):
+            send_ussd(2, "1", 3601)
 
     @pytest.mark.parametrize("code", ["", "*100%23", '*100#"', "*100# 5", "*100#\n", "abc", None])
     def test_a_bad_code_is_refused(self, code: object) -> None:
@@ -232,6 +238,23 @@ class TestCheckQuery:
     def test_sending_and_switching_are_refused(self, text: str) -> None:
         with pytest.raises(InvalidRequest, match="no query"):
             check_query(text)
+
+    @pytest.mark.parametrize(
+        ("line", "words"),
+        [
+            ("a  b\tc ", ["a", "b", "c"]),
+            ('"a b" c', ["a b", "c"]),
+            ('a"b c"d', ["ab cd"]),
+            ("a\\ b", ["a b"]),
+            ('\\"a b', ['"a', "b"]),
+            ("a\\\\b", ["a\\b"]),
+            ('"a\\" b"', ['a" b']),
+            ('""', [""]),
+            ("", []),
+        ],
+    )
+    def test_words_are_split_as_the_driver_does(self, line: str, words: list[str]) -> None:
+        assert commands._words(line) == words
 
     @pytest.mark.parametrize("text", ["", "  ", '""', "a\r\nb", "a\nAction: x", "a\0", None])
     def test_it_is_one_line(self, text: object) -> None:

@@ -189,9 +189,10 @@ class TestDetail:
     def test_the_repr_shows_nothing_personal(self) -> None:
         record = detail(
             "Model IMEI: 350000000000017\nSIM IMSI: 250010000000001\nOwn Number: 390000000001\n"
+            "SIM SMS Center Number: 390000000099\nWeather: 390000000098\n"
         )
         assert (record.imei, record.imsi) == ("350000000000017", "250010000000001")
-        for secret in ("350000000000017", "250010000000001", "390000000001"):
+        for secret in ("350000000000017", "250010000000001", "3900000000"):
             assert secret not in repr(record)
 
     @pytest.mark.parametrize("body", [b"", b"\n\n", b"hello\n", b"GSM span 2: Up\n"])
@@ -231,7 +232,9 @@ class TestReceivedPart:
         assert (part.content, part.sender) == ("caf%E9", "café")
 
     def test_the_repr_shows_neither_sender_nor_text(self) -> None:
-        part = parse_received_part(event(("Sender", "390000000001"), ("Content", "hush")))
+        headers = (("Sender", "390000000001"), ("Content", "hush"), ("Smsc", "390000000001"))
+        part = parse_received_part(event(*headers))
+        assert "390000000001" not in repr(parse_send_status(event(*headers, ("Status", "1"))))
         assert "390000000001" not in repr(part)
         assert "hush" not in repr(part)
 
@@ -270,6 +273,7 @@ class TestUssd:
             ("", "0", False),
             ("да", "2", False),
             ("да", "4", False),
+            ("да\n", "3", False),
             ("да", "6", True),
             ("abc", "9" * 30, True),
         ],

@@ -86,6 +86,21 @@ def test_headers_are_found_in_any_case_and_the_first_wins() -> None:
     assert packet.get("missing", "x") == "x"
 
 
+def test_blanks_around_a_name_are_not_part_of_it() -> None:
+    (_, packet) = parse(BANNER, b"Event : A\r\n Name: x\r\n\r\n")
+    assert packet.headers == (("Event", "A"), ("Name", "x"))
+
+
+def test_gsmport_and_gsmspan_are_one_header() -> None:
+    wire = b"Event: ReceivedSMS\r\nGSMPORT: 5\r\nContent: a\nGsmSpan: 9\r\n\r\n"
+    (_, packet) = parse(BANNER, wire)
+    assert packet.headers == (
+        ("Event", "ReceivedSMS"),
+        ("GSMPORT", "5"),
+        ("Content", "a\nGsmSpan: 9"),
+    )
+
+
 def test_an_event_that_holds_a_response_header_is_an_event() -> None:
     (_, packet) = parse(BANNER, b"Event: OriginateResponse\r\nResponse: Follows\r\n\r\n")
     assert (packet.kind, packet.body) == ("event", None)

@@ -90,5 +90,5 @@ class Raw:
 
 def fields(packet: bytes) -> dict[str, str]:
     """Header lines of a packet by name."""
-    pairs = (tuple(line.split(": ", 1)) for line in packet.decode().split("\r\n") if ": " in line)
-    return dict(pairs)
+    lines = [line.partition(": ") for line in packet.decode().split("\r\n")]
+    return {name: value for name, blank, value in lines if blank}

@@ -85,6 +85,17 @@ def test_wrong_login_has_one_text_and_closes(
     assert sim.wait_until(lambda: sim.sessions == 0)
 
 
+def test_a_wrong_login_is_answered_late(make_sim: Make, connect: Connect) -> None:
+    client = connect(make_sim(login_delay=0.2))
+    client.exactly(BANNER)
+    client.send(LOGIN.replace(b"apipass", b"x"))
+    client.socket.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        client.socket.recv(1)
+    client.socket.settimeout(10.0)
+    assert b"Authentication failed" in client.packet()
+
+
 def test_md5_challenge(sim: SimulatedGateway, connect: Connect) -> None:
     client = connect(sim)
     client.exactly(BANNER)

@@ -1,0 +1,23 @@
+"""Helpers that tests in every folder share; never a fixture, never a test."""
+
+from __future__ import annotations
+
+import os
+from typing import NoReturn
+
+import pytest
+
+__all__ = ["missing"]
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the test because this machine lacks something; on CI, where nothing may lack, fail.
+
+    Parameters
+    ----------
+    reason : str
+        What is missing and how to get it; shown in the summary.
+    """
+    if os.environ.get("CI"):
+        pytest.fail(f"missing on CI: {reason}", pytrace=False)
+    pytest.skip(reason)
