@@ -1,0 +1,446 @@
+"""What a signal history draws, and what it must never draw."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.collections import PolyCollection
+from matplotlib.dates import ConciseDateFormatter
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from neogate_lab.analysis import plots
+from neogate_lab.errors import InvalidRequest
+from neogate_lab.history import Store
+from neogate_lab.history.frames import frame_of
+
+START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
+
+
+def row(tick, csq=15, *, port=1, every=10.0, **changes):
+    """One row of `signal`; csq None is "registered, but no value"."""
+    known = csq is not None
+    return {
+        "row_id": tick + 1,
+        "time": START + timedelta(seconds=tick * every),
+        "gateway": "lab",
+        "port": port,
+        "span": port + 1,
+        "ok": True,
+        "registered": True,
+        "signal_raw": csq if known else -1,
+        "signal": csq,
+        "rssi_dbm": -113 + 2 * csq if known else None,
+        "rssi_bound": {0: "<=", 31: ">="}.get(csq, ""),
+        "network": "MegaFon",
+        "survey": "s",
+    } | changes
+
+
+def failed(tick, **changes):
+    lost = {"ok": False, "error": "no_answer", "registered": None, "network": ""}
+    return row(tick, None, **(lost | {"signal_raw": None} | changes))
+
+
+def draw(rows, **options):
+    return plots.signal_history(frame_of("signal", rows), **options)
+
+
+def line(ax, name="port 1"):
+    (found,) = [each for each in ax.lines if each.get_label() == name]
+    return found
+
+
+def segments(drawn):
+    """The straight pieces that a line consists of, as pairs of seconds after START."""
+    seconds = (drawn.get_xdata() - np.datetime64(START.replace(tzinfo=None))) / np.timedelta64(
+        1, "s"
+    )
+    there = ~np.isnan(drawn.get_ydata())
+    return [
+        (seconds[i], seconds[i + 1]) for i in range(len(there) - 1) if there[i] and there[i + 1]
+    ]
+
+
+def points(drawn):
+    return sorted(
+        (float(y) for y in drawn.get_ydata() if not np.isnan(y)),
+    )
+
+
+def rendered(ax):
+    ax.figure.canvas.draw()
+    return ax.figure.canvas.get_renderer()
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.findobj(Text) if text.get_text()]
+
+
+def lanes(ax):
+    """Times of the marks at the bottom, by colour."""
+    return {
+        each.get_color(): len(each.get_xdata()) for each in ax.lines if each.get_marker() == "|"
+    }
+
+
+# -- lines -----------------------------------------------------------------------------------------
+
+
+def test_one_line_a_gateway_and_port():
+    rows = [row(t, port=p, gateway=g) for g in ("lab", "attic") for p in (1, 2) for t in range(3)]
+    ax = draw(rows)
+    names = [each.get_label() for each in ax.lines]
+    assert names == ["port 1 · attic", "port 2 · attic", "port 1 · lab", "port 2 · lab"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        f"{name}  MegaFon" for name in names
+    ]
+
+
+def test_values_are_drawn_in_dbm_at_their_times_whatever_the_order_of_the_rows():
+    ax = draw([row(2, 12), row(0, 10), row(1, 11)])
+    assert list(line(ax).get_ydata()) == [-93, -91, -89]
+    assert segments(line(ax)) == [(0, 10), (10, 20)]
+
+
+@pytest.mark.parametrize(
+    "hole",
+    [
+        pytest.param([failed(2)], id="a failed measurement"),
+        pytest.param([failed(2, error="missed")], id="a tick that was missed"),
+        pytest.param([row(2, None)], id="registered, but no value"),
+        pytest.param([row(2, None, registered=False)], id="not registered"),
+        pytest.param([], id="a tick without a row"),
+        pytest.param([row(2, 9, ok=False)], id="a value of an answer that was not understood"),
+    ],
+)
+def test_a_gap_is_never_bridged(hole):
+    ax = draw([row(0), row(1), *hole, row(3), row(4)])
+    assert segments(line(ax)) == [(0, 10), (30, 40)]
+
+
+def test_a_late_tick_is_no_gap():
+    late = row(2) | {"time": START + timedelta(seconds=24)}
+    assert segments(line(draw([row(0), row(1), late, row(3)]))) == [(0, 10), (10, 24), (24, 30)]
+
+
+def test_two_surveys_are_not_joined():
+    ax = draw([*(row(t, survey="a") for t in range(3)), *(row(t, survey="b") for t in (9, 10))])
+    assert segments(line(ax)) == [(0, 10), (10, 20), (90, 100)]
+
+
+def test_surveys_of_different_pace_keep_each_their_own():
+    slow = [row(t, every=60, survey="slow") for t in range(3)]
+    fast = [row(t, every=5, survey="fast") | {"time": START + timedelta(seconds=900 + 5 * t)}
+            for t in range(3)]  # fmt: skip
+    assert segments(line(draw(slow + fast))) == [(0, 60), (60, 120), (900, 905), (905, 910)]
+
+
+def test_single_samples_are_points():
+    ax = draw([row(0, survey=""), row(500, survey="x")])
+    assert segments(line(ax)) == []
+    assert points(line(ax)) == [-83, -83]
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0, 1, 2, 7]), st.sampled_from(["value", "none", "failed"])),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_whatever_happened_only_neighbouring_values_are_joined(steps):
+    rows, tick, values = [row(-2), row(-1)], 0, {-2, -1}
+    for skipped, kind in steps:
+        tick += skipped
+        rows.append({"value": row, "none": lambda t: row(t, None), "failed": failed}[kind](tick))
+        if kind == "value":
+            values.add(tick)
+        tick += 1
+    ticks = sorted(values)
+    # Enough regular rows behind it that ten seconds are the usual distance.
+    rows += [row(tick + 100 + t) for t in range(60)]
+    ticks += [tick + 100 + t for t in range(60)]
+    expected = [(10.0 * a, 10.0 * b) for a, b in pairwise(ticks) if b == a + 1]
+    assert segments(line(draw(rows))) == expected
+
+
+def test_a_lone_value_can_be_seen_in_a_long_history():
+    rows = [row(t) for t in range(1000)]
+    rows[500:503] = [failed(500), row(501, 20), failed(502)]
+    drawn = line(draw(rows))
+    (mark,) = drawn.get_markevery()
+    assert drawn.get_ydata()[mark] == -73
+    assert drawn.get_marker() == "o"
+
+
+def test_lines_can_be_told_apart_by_colour_and_style():
+    ax = draw([row(t, port=p) for p in range(1, 33) for t in range(2)])
+    drawn = [line(ax, f"port {p}") for p in range(1, 33)]
+    assert len({each.get_color() for each in drawn[:7]}) == 7
+    assert len({(each.get_color(), str(each._dash_pattern)) for each in drawn}) == 32
+
+
+def test_the_number_of_artists_does_not_grow_with_the_history():
+    small, large = (draw([row(t, t % 32) for t in range(n)]) for n in (64, 6400))
+    assert len(small.get_children()) == len(large.get_children())
+
+
+# -- what is no value, or not quite one ------------------------------------------------------------
+
+
+def test_registered_without_a_value_is_marked_at_the_bottom():
+    rows = [
+        *(row(t, None if t in (1, 2) else 3, port=1) for t in range(4)),
+        *(row(t, 10, port=2) for t in range(4)),
+    ]
+    ax = draw(rows)
+    assert lanes(ax) == {line(ax).get_color(): 2}
+    (marks,) = [each for each in ax.lines if each.get_marker() == "|"]
+    bottom, top = ax.get_ylim()
+    lowest = min(points(line(ax)) + points(line(ax, "port 2")))
+    assert bottom < bottom + marks.get_ydata()[0] * (top - bottom) < lowest
+    assert "registered, no value" in texts(ax)
+
+
+@pytest.mark.parametrize(
+    "silent", [failed(1), row(1, None, registered=False), row(1, None, registered=None)]
+)
+def test_other_reasons_for_no_value_are_not_marked_so(silent):
+    ax = draw([row(0), silent, row(2)])
+    assert lanes(ax) == {}
+    assert "registered, no value" not in texts(ax)
+
+
+def test_bounds_are_marked():
+    ax = draw([row(0, 0), row(1, 1), row(2, 31)])
+    marked = {each.get_marker(): list(each.get_ydata()) for each in ax.lines}
+    assert marked["v"] == [-113]
+    assert marked["^"] == [-51]
+    assert {"at most (CSQ 0)", "at least (CSQ 31)"} <= set(texts(ax))
+
+
+def test_ticks_stay_where_a_signal_can_be():
+    ax = draw([row(0, 0, label="x"), row(1, None), row(2, 31)])
+    assert all(-113 <= tick <= -51 for tick in ax.get_yticks())
+
+
+def test_a_port_without_any_value_is_named_in_the_legend():
+    ax = draw([*(row(t) for t in range(3)), *(failed(t, port=2) for t in range(3))])
+    assert "port 2  (no values)" in texts(ax)
+
+
+@pytest.mark.parametrize("rows", [[], [failed(0), failed(1)]])
+def test_nothing_measured_is_said_in_words(rows):
+    ax = draw(rows)
+    rendered(ax)
+    assert ("no signal values" if rows else "no measurements") in texts(ax)
+
+
+# -- labels ----------------------------------------------------------------------------------------
+
+
+def bands(ax):
+    """(start, end) in seconds after START of every band."""
+    zero = mpl.dates.date2num(START)
+    return sorted(
+        tuple((np.array(path.get_extents().intervalx) - zero).__mul__(86400).round(3))
+        for collection in ax.collections
+        if isinstance(collection, PolyCollection)
+        for path in collection.get_paths()
+    )
+
+
+def captions(ax):
+    rendered(ax)
+    return [text for text in ax.texts + ax.artists if isinstance(text, plots._Caption)]
+
+
+def test_labels_are_bands_with_captions():
+    ax = draw([row(t, label="sill" if t < 40 else "roof") for t in range(80)])
+    assert bands(ax) == [(0, 400), (400, 800)]
+    assert sorted(caption.get_text() for caption in captions(ax)) == ["roof", "sill"]
+
+
+def test_ports_with_labels_of_their_own_have_bands_of_their_own():
+    rows = [
+        row(t, port=p, label="roof" if p == 2 and t > 40 else "sill")
+        for p in (1, 2, 3)
+        for t in range(80)
+    ]
+    shown = sorted(caption.get_text() for caption in captions(draw(rows)))
+    assert shown == ["roof (port 2)", "sill (port 2)", "sill (ports 1, 3)"]
+
+
+def test_a_gap_of_one_port_does_not_cut_the_band():
+    rows = [
+        row(t, port=p, label="sill") for p in (1, 2) for t in range(20) if p == 1 or t not in (7, 8)
+    ]
+    assert bands(draw(rows)) == [(0, 200)]
+
+
+def test_a_time_when_nobody_measured_cuts_the_band():
+    rows = [row(t, port=p, label="sill") for p in (1, 2) for t in (*range(5), *range(50, 55))]
+    assert bands(draw(rows)) == [(0, 50), (500, 550)]
+
+
+def test_time_without_a_label_has_no_band():
+    ax = draw([row(t, label="roof" if t > 2 else "") for t in range(6)])
+    assert bands(ax) == [(30, 60)]
+
+
+def test_captions_stay_in_their_bands_and_values_below_them():
+    words = "a label that is far too long for the little time that it was measured"
+    ax = draw([row(t, 31, label=words if t < 5 else "rest") for t in range(40)])
+    renderer = rendered(ax)
+    (short,) = [text for text in captions(ax) if text.get_text() != "rest"]
+    assert short.get_text().endswith("…")
+    box = short.get_window_extent(renderer)
+    edges = ax.transData.transform([(mpl.dates.date2num(START), 0), (edge(50), 0)])[:, 0]
+    assert edges[0] <= box.x0
+    assert box.x1 <= edges[1]
+    assert ax.transData.transform((0, -51))[1] < box.y0
+
+
+def edge(seconds):
+    return mpl.dates.date2num(START + timedelta(seconds=seconds))
+
+
+def test_a_band_too_small_for_a_letter_has_no_caption_and_does_not_fail():
+    ax = draw([row(t, label=f"{t:04d}") for t in range(3000)])
+    rendered(ax)
+    assert len(bands(ax)) == 3000
+
+
+def test_labels_of_many_ports_leave_room_for_the_values():
+    rows = [row(t, port=p, label=f"place {p}") for p in range(1, 33) for t in range(3)]
+    ax = draw(rows)
+    rendered(ax)
+    assert "the labels of 26 more ports have no room here" in texts(ax)
+    low, high = ax.get_ylim()
+    assert (high - -83) / (high - low) < 0.8
+
+
+# -- strangers' text -------------------------------------------------------------------------------
+
+HOSTILE = [
+    r"$\frac{1}{0$",
+    "100$ and $5",
+    r"$x^2$",
+    "a\nb\x1b[31mc\u202e",
+    "室外天线 📡",
+    "_hidden",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_of_strangers_is_never_read_as_tex(text):
+    rows = [
+        row(t, label=text, network=text, gateway=g) for g in (text or "x", "lab") for t in range(40)
+    ]
+    ax = draw(rows)
+    rendered(ax)  # warnings, such as one for a missing glyph, are errors
+    for artist in ax.figure.findobj(Text):
+        if "$" in artist.get_text():
+            assert not artist.get_parse_math()
+    if text.isascii() and text.isprintable():
+        assert any(text in shown for shown in texts(ax))
+
+
+def test_letters_that_no_font_has_become_boxes(monkeypatch):
+    monkeypatch.setattr(plots, "_more_fonts", lambda: ())
+    assert plots._drawable("天线 №1, крыша") == "□□ №1, крыша"
+    assert plots._drawable("line\nbreak\x1b") == "line break"
+
+
+# -- axes ------------------------------------------------------------------------------------------
+
+
+def test_axes_tell_their_units():
+    ax = draw([row(0), row(1)])
+    assert ax.get_xlabel() == "time (UTC)"
+    assert ax.get_ylabel() == "received signal strength (dBm)"
+
+
+def test_time_is_utc_wherever_the_user_lives():
+    with mpl.rc_context({"timezone": "Asia/Tokyo"}):
+        ax = draw([row(t) for t in range(361)])
+        rendered(ax)
+        assert isinstance(ax.xaxis.get_major_formatter(), ConciseDateFormatter)
+        shown = [label.get_text() for label in ax.get_xticklabels()]
+        offset = ax.xaxis.get_major_formatter().get_offset()
+    assert "08:30" in shown
+    assert "2026-Nov-20" in offset
+
+
+def test_the_legend_covers_no_data():
+    ax = draw([row(t, port=p) for p in range(1, 33) for t in range(3)])
+    renderer = rendered(ax)
+    box = ax.get_legend().get_window_extent(renderer)
+    assert box.x0 >= ax.get_window_extent(renderer).x1
+    assert box.x1 <= ax.figure.bbox.x1
+    assert box.y0 >= 0
+
+
+def test_given_axes_are_drawn_on_and_returned():
+    own = Figure(layout="constrained").add_subplot()
+    assert draw([row(0), row(1)], ax=own) is own
+    assert line(own).axes is own
+
+
+def test_a_notebook_shows_it():
+    ax = draw([row(0), row(1)])
+    assert ax._repr_png_().startswith(b"\x89PNG\r\n\x1a\n")
+    assert ax.figure._repr_png_() == ax._repr_png_()
+
+
+def test_no_pyplot_state_is_left_behind():
+    code = (
+        "import sys; from neogate_lab.analysis import plots\n"
+        "from neogate_lab.history.frames import frame_of\n"
+        "plots.signal_history(frame_of('signal', []))._repr_png_()\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# -- what can be drawn -----------------------------------------------------------------------------
+
+
+def test_a_store_can_be_drawn(tmp_path):
+    with Store(tmp_path / "lab.neogate") as store:
+        rows = [row(0), row(1)]
+        for each in rows:
+            del each["row_id"]
+        store.append("signal", rows).result()
+        assert points(line(plots.signal_history(store))) == [-83, -83]
+
+
+def test_the_frame_is_left_as_it_was():
+    frame = frame_of("signal", [row(1), row(0)])
+    before = frame.copy()
+    plots.signal_history(frame)
+    pd.testing.assert_frame_equal(frame, before)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ([1, 2], "a list can't be drawn"),
+        (frame_of("messages", []), "no column time, ok, rssi_dbm"),
+        (frame_of("signal", [row(0)]).assign(time="soon"), "does not hold times"),
+    ],
+)
+def test_what_is_no_signal_frame_is_refused_in_words(data, words):
+    with pytest.raises(InvalidRequest, match=words):
+        plots.signal_history(data)
