@@ -1,0 +1,238 @@
+"""ComposePanel: write an SMS, see what it costs, send it and follow what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import ipywidgets as widgets  # type: ignore[import-untyped]
+
+from neogate_lab.notebook.panel import LABEL_WIDTH, Panel, Tone, as_html, clock_time, table
+from neogate_lab.protocol import gsm
+
+if TYPE_CHECKING:
+    from neogate_lab.gateway import Gateway
+    from neogate_lab.link.async_gateway import AsyncGateway
+    from neogate_lab.link.outbox import SmsResult
+
+__all__ = ["ComposePanel"]
+
+PATIENCE = 30.0
+"""Seconds after which the button comes back although nothing is known of the last SMS yet."""
+
+LOOK_SECONDS = 0.2
+"""Between looks at an SMS that waits for its turn."""
+
+HISTORY = 50
+
+_MEANINGS: dict[str, tuple[Tone, str]] = {
+    "queued": ("busy", "waiting for its turn on the port"),
+    "written": ("busy", "handed to the gateway, which has not reported yet"),
+    "sent": ("good", "accepted by the SMS centre; whether it is delivered nobody reports"),
+    "failed": ("bad", ""),
+    "unknown": (
+        "bad",
+        "no report came in time; it may have gone out, so look before sending again",
+    ),
+    "cancelled": ("bad", ""),
+}
+_ENCODINGS = {"gsm7": "GSM-7", "ucs2": "UCS-2"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A line of the history."""
+
+    key: str
+    began: datetime
+    to: str
+    text: str
+    port: int
+    segments: int
+    status: str = "queued"
+    error: str = ""
+
+
+class ComposePanel(Panel):
+    """Write an SMS, see what it costs, send it and follow what becomes of it.
+
+    The history lists what this panel sent; everything is in `Gateway.outbox`.
+
+    Parameters
+    ----------
+    gw : Gateway
+        From `neogate_lab.connect` or `neogate_lab.demo`.
+    port : int, optional
+        The port to begin with; default the first that is up.
+
+    Raises
+    ------
+    InvalidRequest
+        An unknown keyword, no gateway, or no port number.
+
+    Examples
+    --------
+    >>> ComposePanel(gw, port=1)  # doctest: +SKIP
+    """
+
+    title = "Send an SMS"
+    css_class = "neogate-compose"
+
+    def __init__(self, gw: Gateway, port: int | None = None, **unknown: object) -> None:
+        self._entries: dict[str, _Entry] = {}  # by key, oldest first
+        self._latest = ""  # the key that the button and the message line belong to
+        super().__init__(gw, port, unknown)
+
+    def _build(self) -> list[widgets.Widget]:
+        self.to_field = widgets.Text(
+            description="To",
+            placeholder="+79261234567",
+            style={"description_width": LABEL_WIDTH},
+            layout=widgets.Layout(width="300px"),
+        )
+        self.text_field = widgets.Textarea(
+            description="Text",
+            rows=4,
+            style={"description_width": LABEL_WIDTH},
+            layout=widgets.Layout(width="auto"),
+        )
+        self.counter = self._html("counter")
+        self.send_button = widgets.Button(
+            description="Send",
+            icon="paper-plane",
+            button_style="primary",
+            tooltip="Send this SMS once",
+            layout=widgets.Layout(width="110px"),
+        )
+        self.to_field.add_class(f"{self.css_class}-to")
+        self.text_field.add_class(f"{self.css_class}-text")
+        self.send_button.add_class(f"{self.css_class}-send")
+        self.send_button.on_click(self._pressed(self._send_sms))
+        self.text_field.observe(lambda change: self._count(), "value")
+        self._count()
+        wrap = widgets.Layout(flex_flow="row wrap")
+        foot = widgets.Layout(justify_content="space-between", margin="0 0 0 54px")
+        return [
+            widgets.HBox([self.to_field, self.port_field, self.refresh_button], layout=wrap),
+            self.text_field,
+            widgets.HBox([self.counter, self.send_button], layout=foot),
+        ]
+
+    def _build_below(self) -> list[widgets.Widget]:
+        self.history = self._html("history")
+        return [self.history]
+
+    def _update_controls(self) -> None:
+        self.send_button.disabled = self._busy or self._retired
+        self.to_field.disabled = self.text_field.disabled = self._retired
+
+    def _count(self) -> None:
+        text = self.text_field.value
+        cost = gsm.segment(text)
+        room = cost.capacity * max(cost.count, 1)
+        self.counter.value = (
+            f'<span class="neogate-muted">{_plural(len(text), "character")} · '
+            f"{_ENCODINGS[cost.encoding]} · {_plural(cost.count if text else 0, 'segment')} · "
+            f"{cost.units} of {room}</span>"
+        )
+
+    # -- sending ---------------------------------------------------------------------------------
+    def _send_sms(self) -> None:
+        to, text, port = self.to_field.value.strip(), self.text_field.value, self._chosen_port()
+        # A key ties the steps below to one SMS: asking again can only return it, never send it.
+        key = f"panel-{uuid4().hex}"
+        entry = _Entry(key, datetime.now(UTC), to, text, port, gsm.segment(text).count)
+
+        async def queue(link: AsyncGateway) -> SmsResult:
+            return await link.send_sms(to, text, port=port, wait=False, key=key)
+
+        def queued(result: SmsResult | None, error: BaseException | None) -> None:
+            if result is None:
+                self._give_up(key, error)
+                return
+            self._entries[key] = entry
+            self._show(key, result.status, result.error)
+            self._follow(entry)
+
+        self._latest = key
+        self._set_busy(True)
+        self._say("busy", "sending")
+        self._ask(queue, queued)
+
+    def _follow(self, entry: _Entry) -> None:
+        """Follow a queued SMS to its end, which may come long after the button is back."""
+        gw, key = self._gw, entry.key
+
+        async def finish(link: AsyncGateway, patience: float | None) -> SmsResult:
+            return await link.send_sms(
+                entry.to, entry.text, port=entry.port, timeout=patience, key=key
+            )
+
+        async def leave_queue(link: AsyncGateway) -> bool:
+            clock = asyncio.get_running_loop().time
+            deadline = clock() + PATIENCE
+            while clock() < deadline and not self._retired:
+                rows = await asyncio.wrap_future(gw.store.waiting(link.name))
+                if not any(row["key"] == key and row["status"] == "queued" for row in rows):
+                    return True
+                await asyncio.sleep(LOOK_SECONDS)
+            return False
+
+        def left_queue(left: bool | None, error: BaseException | None) -> None:
+            if not left:
+                self._release(key)
+            elif self._entries[key].status == "queued":
+                self._show(key, "written", "")
+
+        def finished(result: SmsResult | None, error: BaseException | None) -> None:
+            if result is None:
+                self._give_up(key, error)
+                return
+            self._show(key, result.status, result.error)
+            self._release(key)
+            if result.status == "written":
+                self._ask(lambda link: finish(link, None), finished)
+
+        self._ask(lambda link: finish(link, PATIENCE), finished)
+        self._ask(leave_queue, left_queue)
+
+    def _release(self, key: str) -> None:
+        if key == self._latest and not self._retired:
+            self._set_busy(False)
+
+    def _give_up(self, key: str, error: BaseException | None) -> None:
+        self._release(key)
+        if key == self._latest and not self._retired and error is not None:
+            self._say_error(error)
+
+    def _show(self, key: str, status: str, error: str) -> None:
+        self._entries[key] = replace(self._entries[key], status=status, error=error)
+        if self._retired:
+            return
+        if key == self._latest:
+            tone, words = _MEANINGS.get(status, ("plain", ""))
+            if status == "queued" and self._gw.status != "connected":
+                words = self._gw.status
+            self._say(tone, status, words or error)
+        latest = list(reversed(self._entries.values()))[:HISTORY]
+        self.history.value = table(
+            ("Time", "Port", "To", "Segments", "Status", "Text"), [_row(entry) for entry in latest]
+        )
+
+
+def _row(entry: _Entry) -> tuple[str, ...]:
+    return (
+        clock_time(entry.began),
+        str(entry.port),
+        as_html(entry.to),
+        str(entry.segments),
+        as_html(entry.status),
+        as_html(entry.text),
+    )
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,307 @@
+"""What all panels share: escaping, the message line, the list of ports; no verb of the gateway."""
+
+from __future__ import annotations
+
+import html
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import ipywidgets as widgets  # type: ignore[import-untyped]
+
+from neogate_lab.errors import InvalidRequest, NeogateError
+
+if TYPE_CHECKING:
+    from neogate_lab.gateway import Gateway
+    from neogate_lab.link.async_gateway import AsyncGateway
+    from neogate_lab.protocol.records import SpanStatus
+
+__all__ = ["LABEL_WIDTH", "Panel", "Tone", "as_html", "clock_time", "table"]
+
+T = TypeVar("T")
+Tone = Literal["plain", "busy", "good", "bad"]
+
+_SIGNS: dict[Tone, str] = {"plain": "", "busy": "…", "good": "✓", "bad": "✗"}
+LABEL_WIDTH = "48px"
+_VISIBLE = {code: chr(0x2400 + code) for code in range(32) if code not in (9, 10)}
+_VISIBLE |= {0x7F: "\u2421"} | dict.fromkeys((*range(128, 160), *range(55296, 57344)), "�")
+
+_STYLE = """<style>
+.neogate-panel .widget-label { text-align: left; }
+.neogate-panel .neogate-title { font-weight: 600; line-height: 1.4; margin-bottom: 6px; }
+.neogate-panel .neogate-text { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.4; }
+.neogate-panel .neogate-muted { font-weight: 400; color: var(--jp-ui-font-color2, inherit); }
+.neogate-panel .neogate-good :is(b, i) { color: #1b5e20;
+  color: color-mix(in srgb, var(--jp-success-color1, green) 70%, var(--jp-ui-font-color0, #000)); }
+.neogate-panel .neogate-bad :is(b, i) { color: #b71c1c;
+  color: color-mix(in srgb, var(--jp-error-color1, red) 70%, var(--jp-ui-font-color0, #000)); }
+.neogate-panel .neogate-text i { font-style: normal; }
+.neogate-panel .neogate-answer { padding: 6px 12px; border-left: 3px solid
+  var(--jp-border-color1, #999); }
+.neogate-panel .neogate-table { border-collapse: collapse; width: 100%; line-height: 1.4;
+  margin-top: 6px; }
+.neogate-panel .neogate-table :is(th, td) { padding: 4px 14px 4px 0; text-align: left;
+  vertical-align: top; white-space: nowrap; border-top: 1px solid var(--jp-border-color2, #ddd); }
+.neogate-panel .neogate-table th { font-weight: 400; border-top: none;
+  color: var(--jp-ui-font-color2, inherit); }
+.neogate-panel .neogate-table td:last-child { width: 100%; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
+</style>"""
+
+_shown: weakref.WeakValueDictionary[tuple[type, int, int | None], Panel] = (
+    weakref.WeakValueDictionary()
+)
+
+
+def as_html(text: str) -> str:
+    """A stranger's text as HTML that shows it and does nothing else.
+
+    Control characters become their pictures, and `bdi` keeps right-to-left text from turning its
+    surroundings. For `ipywidgets.HTML`, which knows no TeX; never `HTMLMath` or `Label`.
+    """
+    return f"<bdi>{html.escape(text.translate(_VISIBLE))}</bdi>"
+
+
+def clock_time(when: datetime) -> str:
+    """Hours, minutes and seconds in the kernel's zone."""
+    return when.astimezone().strftime("%H:%M:%S")
+
+
+def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A plain table; heads and cells are HTML, and the last cell's text keeps its line breaks."""
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return (
+        f'<table class="neogate-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    )
+
+
+class Panel(widgets.VBox):  # type: ignore[misc]
+    """Base of the panels: a column of controls with the gateway's ports and a message line.
+
+    No callback waits: it disables what may not be pressed twice, hands a coroutine to
+    `Gateway.post`, and goes on when that is done. Making a panel of the same kind for the same
+    gateway and port again, as a cell does when it is run again, retires the earlier one.
+
+    Parameters
+    ----------
+    gw : Gateway
+        From `neogate_lab.connect` or `neogate_lab.demo`.
+    port : int, optional
+        The port to begin with.
+
+    Raises
+    ------
+    InvalidRequest
+        An unknown keyword, no gateway, or no port number.
+    """
+
+    title = ""
+    css_class = "neogate-panel"
+
+    def __init__(self, gw: Gateway, port: int | None, unknown: Mapping[str, object]) -> None:
+        kind = type(self).__name__
+        if unknown:
+            raise InvalidRequest(
+                f"{kind} knows no {', '.join(sorted(unknown))}; it takes a gateway and port="
+            )
+        if not callable(getattr(gw, "post", None)):
+            raise InvalidRequest(
+                f"{kind} needs a gateway of neogate_lab.connect() or demo(), "
+                f"not {type(gw).__name__}"
+            )
+        if port is not None and (isinstance(port, bool) or not isinstance(port, int)):
+            raise InvalidRequest(f"port must be a whole number from 1, not {port!r}")
+        self._gw = gw
+        self._lock = threading.RLock()
+        self._busy = False
+        self._retired = False
+        self._ports_failed = False
+        self.port_field = widgets.Dropdown(
+            description="Port",
+            options=[("asking …", None)] if port is None else [(str(port), port)],
+            style={"description_width": LABEL_WIDTH},
+            layout=widgets.Layout(width="240px", margin="2px 2px 2px 14px"),
+        )
+        self.refresh_button = widgets.Button(
+            icon="refresh",
+            tooltip="Ask the gateway for its ports again",
+            layout=widgets.Layout(width="36px"),
+        )
+        self.status_line = self._html("status")
+        self.port_field.add_class(f"{self.css_class}-port")
+        self.refresh_button.add_class(f"{self.css_class}-refresh")
+        self.refresh_button.on_click(self._pressed(self._ask_for_ports))
+        heading = self._html("heading")
+        heading.value = (
+            f'{_STYLE}<div class="neogate-title">{self.title} '
+            f'<span class="neogate-muted">{as_html(gw.name)}</span></div>'
+        )
+        super().__init__(
+            [heading, *self._build(), self.status_line, *self._build_below()],
+            layout=widgets.Layout(width="100%", max_width="760px", padding="8px 0"),
+        )
+        self.add_class("neogate-panel")
+        self.add_class(self.css_class)
+        key = (type(self), id(gw), port)
+        earlier = _shown.get(key)
+        if earlier is not None:
+            earlier.retire("This panel was made again elsewhere; use the newer one.")
+        _shown[key] = self
+        self._ask_for_ports()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._gw.name}>"
+
+    # -- for the kinds of panel ------------------------------------------------------------------
+    def _build(self) -> list[widgets.Widget]:
+        """Make the controls that stand above the message line."""
+        raise NotImplementedError
+
+    def _build_below(self) -> list[widgets.Widget]:
+        """Make what stands below the message line."""
+        raise NotImplementedError
+
+    def _update_controls(self) -> None:
+        """Enable what may be pressed now; called after every change of state."""
+        raise NotImplementedError
+
+    def _html(self, name: str) -> widgets.HTML:
+        made = widgets.HTML(layout=widgets.Layout(margin="2px", width="auto"))
+        made.add_class(f"{self.css_class}-{name}")
+        return made
+
+    def _say(self, tone: Tone, status: str, words: str = "") -> None:
+        """Show a message: a status word, and what it means; neither is HTML yet."""
+        sign = f'<i aria-hidden="true">{_SIGNS[tone]}</i> ' if _SIGNS[tone] else ""
+        after = f" {as_html(words)}" if words else ""
+        self.status_line.value = (
+            f'<div role="status" aria-live="polite" class="neogate-text neogate-{tone}">'
+            f"{sign}<b>{as_html(status)}</b>{after}</div>"
+        )
+
+    def _say_error(self, error: BaseException) -> None:
+        known = isinstance(error, NeogateError)
+        self._say("bad", "error:", str(error) if known else f"{type(error).__name__}: {error}")
+
+    def _set_busy(self, busy: bool) -> None:
+        self._busy = busy
+        self._update_controls()
+
+    def _pressed(self, act: Callable[[], None]) -> Callable[[widgets.Button], None]:
+        """Make a button's callback; ipywidgets would swallow what `act` raises."""
+
+        def pressed(button: widgets.Button) -> None:
+            # A second press may be on its way here before the first has disabled the button.
+            with self._lock:
+                if self._retired or button.disabled:
+                    return
+                try:
+                    act()
+                except Exception as error:  # noqa: BLE001 - shown
+                    self._say_error(error)
+
+        return pressed
+
+    def _ask(
+        self,
+        make: Callable[[AsyncGateway], Coroutine[Any, Any, T]],
+        then: Callable[[T | None, BaseException | None], None],
+    ) -> None:
+        """Run a coroutine on the gateway; `then` is called once, retired or not, and may raise."""
+
+        def done(result: T | None, error: BaseException | None) -> None:
+            with self._lock:
+                try:
+                    then(result, error)
+                except Exception as mistake:  # noqa: BLE001 - shown
+                    self._set_busy(False)
+                    self._say_error(mistake)
+
+        try:
+            self._gw.post(make, done)
+        except Exception as error:  # noqa: BLE001 - as if the coroutine had raised it
+            done(None, error)
+
+    def _chosen_port(self) -> int:
+        port = self.port_field.value
+        if port is None:
+            raise InvalidRequest("the ports are not known yet: press the button beside the list")
+        return int(port)
+
+    # -- ports -----------------------------------------------------------------------------------
+    def _ask_for_ports(self) -> None:
+        async def ask(link: AsyncGateway) -> list[tuple[int, SpanStatus]]:
+            return [(link.port_of(status.span), status) for status in await link.spans()]
+
+        self.refresh_button.disabled = True
+        self._ask(ask, self._take_ports)
+
+    def _take_ports(
+        self, ports: list[tuple[int, SpanStatus]] | None, error: BaseException | None
+    ) -> None:
+        if self._retired:
+            return
+        self.refresh_button.disabled = False
+        self._update_controls()
+        if ports is None:
+            if self.port_field.value is None:
+                self.port_field.options = [("not known", None)]
+            if error is not None:
+                self._ports_failed = True
+                self._say_error(error)
+            return
+        if self._ports_failed:
+            self._ports_failed = False
+            self.status_line.value = ""
+        usable = [port for port, status in ports if status.sim is not False and status.up]
+        there = [port for port, _ in ports]
+        chosen = self.port_field.value
+        if chosen is None:
+            chosen = next(iter(usable or there), None)
+        elif chosen not in there:
+            self._say(
+                "bad",
+                "error:",
+                f"{self._gw.name} has no port {chosen}; it has {', '.join(map(str, there))}",
+            )
+            chosen = next(iter(usable or there), None)
+        self.port_field.options = [(_port_label(port, status), port) for port, status in ports] or [
+            ("none", None)
+        ]
+        self.port_field.value = chosen
+
+    # -- life ------------------------------------------------------------------------------------
+    def retire(self, reason: str = "This panel was closed.") -> None:
+        """Stop updating and disable the controls; nothing that was sent is withdrawn."""
+        with self._lock:
+            if self._retired:
+                return
+            self._retired = True
+            self._set_busy(False)
+            self.port_field.disabled = self.refresh_button.disabled = True
+            self._say("plain", reason)
+
+    def close(self) -> None:
+        """Retire it and take it out of the notebook."""
+        # ipywidgets calls this from __del__, also for a panel that was never finished.
+        if self.comm is None:
+            return
+        self.retire()
+        for widget in _inside(self):
+            widget.close()
+        super().close()
+
+
+def _inside(box: widgets.Box) -> list[widgets.Widget]:
+    found: list[widgets.Widget] = []
+    for child in box.children:
+        found += [*_inside(child), child] if isinstance(child, widgets.Box) else [child]
+    return found
+
+
+def _port_label(port: int, status: SpanStatus) -> str:
+    words = "power off" if status.power is False else status.status or "no status"
+    return f"{port}: {words}"

@@ -1,0 +1,304 @@
+"""UssdPanel: dial a code, read the answer, walk the menu it opens; outcomes in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets  # type: ignore[import-untyped]
+
+from neogate_lab.errors import InvalidRequest
+from neogate_lab.notebook.panel import LABEL_WIDTH, Panel, Tone, as_html, clock_time, table
+
+if TYPE_CHECKING:
+    from neogate_lab.gateway import Gateway
+    from neogate_lab.link.async_gateway import AsyncGateway
+    from neogate_lab.link.ussd import AsyncUssdSession
+    from neogate_lab.protocol.records import UssdReply
+
+__all__ = ["UssdPanel"]
+
+TIMEOUT = 30.0
+"""Seconds that the network may take, the gateway's own default (WIRE §9)."""
+
+TURNS = 100
+
+_MEANINGS: dict[str, tuple[Tone, str, str]] = {
+    "done": ("good", "answered", ""),
+    "menu": ("good", "menu", "the network waits for your choice"),
+    "ended": ("plain", "ended", "the network closed the session"),
+    "other_client": ("bad", "taken", "another client of this SIM got the answer"),
+    "not_supported": ("bad", "not supported", "the network does not know this operation"),
+    "network_timeout": ("bad", "network timeout", "the network gave up waiting"),
+    "failed": ("bad", "failed", "the gateway could not send it; is the port registered?"),
+    "busy": ("bad", "busy", "the port is still occupied by an earlier USSD; try again later"),
+    "timeout": (
+        "bad",
+        "timeout",
+        "no answer in time; a USSD can't be cancelled, so the port stays busy until the network "
+        "lets go",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A line of the transcript."""
+
+    time: datetime
+    port: int
+    sent: str
+    outcome: str
+    text: str = ""
+
+
+class UssdPanel(Panel):
+    """Dial a USSD code, read the answer, and walk the menu that it opens.
+
+    While a menu is open the port belongs to this panel; "Leave" gives it back. Everything is in
+    `Gateway.ussd_log`.
+
+    Parameters
+    ----------
+    gw : Gateway
+        From `neogate_lab.connect` or `neogate_lab.demo`.
+    port : int, optional
+        The port to begin with; default the first that is up.
+
+    Raises
+    ------
+    InvalidRequest
+        An unknown keyword, no gateway, or no port number.
+
+    Examples
+    --------
+    >>> UssdPanel(gw, port=1)  # doctest: +SKIP
+    """
+
+    title = "USSD"
+    css_class = "neogate-ussd"
+
+    def __init__(self, gw: Gateway, port: int | None = None, **unknown: object) -> None:
+        self._session: AsyncUssdSession | None = None
+        self._turns: list[_Turn] = []
+        super().__init__(gw, port, unknown)
+
+    def _build(self) -> list[widgets.Widget]:
+        self.code_field = widgets.Text(
+            description="Code",
+            placeholder="*100#",
+            style={"description_width": LABEL_WIDTH},
+            layout=widgets.Layout(width="300px"),
+        )
+        self.send_button = widgets.Button(
+            description="Dial",
+            icon="phone",
+            button_style="primary",
+            tooltip="Send this code",
+            layout=widgets.Layout(width="110px"),
+        )
+        self.code_field.add_class(f"{self.css_class}-code")
+        self.send_button.add_class(f"{self.css_class}-send")
+        self.send_button.on_click(self._pressed(self._dial))
+        wrap = widgets.Layout(flex_flow="row wrap")
+        row = [self.code_field, self.port_field, self.refresh_button, self.send_button]
+        return [widgets.HBox(row, layout=wrap)]
+
+    def _build_below(self) -> list[widgets.Widget]:
+        self.answer = self._html("answer")
+        self.choices = widgets.VBox(
+            layout=widgets.Layout(align_items="flex-start", margin="0 0 0 10px")
+        )
+        self.reply_field = widgets.Text(
+            description="Reply",
+            placeholder="1",
+            style={"description_width": LABEL_WIDTH},
+            layout=widgets.Layout(width="300px"),
+        )
+        self.reply_button = widgets.Button(
+            description="Reply", icon="reply", layout=widgets.Layout(width="110px")
+        )
+        self.leave_button = widgets.Button(
+            description="Leave",
+            icon="times",
+            tooltip="Give the port back; the network closes the menu by itself",
+            layout=widgets.Layout(width="110px"),
+        )
+        self.transcript = self._html("transcript")
+        self.choices.add_class(f"{self.css_class}-choices")
+        self.reply_field.add_class(f"{self.css_class}-reply")
+        self.reply_button.add_class(f"{self.css_class}-reply-send")
+        self.leave_button.add_class(f"{self.css_class}-leave")
+        self.reply_button.on_click(self._pressed(self._reply))
+        self.leave_button.on_click(self._pressed(self._leave))
+        self._menu = widgets.VBox(
+            [
+                self.choices,
+                widgets.HBox(
+                    [self.reply_field, self.reply_button, self.leave_button],
+                    layout=widgets.Layout(flex_flow="row wrap"),
+                ),
+            ]
+        )
+        self._update_controls()
+        return [self.answer, self._menu, self.transcript]
+
+    def _update_controls(self) -> None:
+        idle = not (self._busy or self._retired)
+        in_menu = self._session is not None
+        self.send_button.disabled = not idle
+        self.code_field.disabled = self._retired
+        # A menu belongs to the port that opened it.
+        self.port_field.disabled = self.refresh_button.disabled = not idle or in_menu
+        self._menu.layout.display = "" if in_menu else "none"
+        for control in (self.reply_field, self.reply_button, self.leave_button):
+            control.disabled = not (idle and in_menu)
+        for button in self.choices.children:
+            button.disabled = not (idle and in_menu)
+
+    # -- talking ---------------------------------------------------------------------------------
+    def _dial(self) -> None:
+        code, port, earlier = self.code_field.value.strip(), self._chosen_port(), self._session
+
+        async def dial(link: AsyncGateway) -> tuple[AsyncUssdSession, UssdReply]:
+            session = link.ussd_session(port)
+            if earlier is not None:
+                earlier.close()
+            try:
+                session.open()
+                return session, await _say_in(session, code)
+            except InvalidRequest:
+                session.close()
+                if earlier is not None:  # nothing was sent, so its menu is still there
+                    earlier.open()
+                raise
+
+        self._exchange(dial, code, port)
+
+    def _reply(self) -> None:
+        self._answer_menu(self.reply_field.value.strip())
+
+    def _answer_menu(self, text: str) -> None:
+        session, port = self._session, self._chosen_port()
+        if session is None:
+            raise InvalidRequest("no menu is open: dial a code first")
+
+        async def answer(link: AsyncGateway) -> tuple[AsyncUssdSession, UssdReply]:
+            return session, await _say_in(session, text)
+
+        self._exchange(answer, text, port)
+
+    def _exchange(
+        self,
+        make: Callable[[AsyncGateway], Coroutine[Any, Any, tuple[AsyncUssdSession, UssdReply]]],
+        sent: str,
+        port: int,
+    ) -> None:
+        began = datetime.now(UTC)
+
+        def then(
+            result: tuple[AsyncUssdSession, UssdReply] | None, error: BaseException | None
+        ) -> None:
+            if result is not None:
+                session, reply = result
+                self._session = session if reply.menu else None
+                self._turns.append(
+                    _Turn(began, port, sent, _MEANINGS[reply.outcome][1], reply.text)
+                )
+            elif not isinstance(error, InvalidRequest):
+                self._session = None
+                self._turns.append(_Turn(began, port, sent, "error"))
+            if self._retired:
+                self._give_port_back()
+                return
+            if result is not None:
+                self._show(result[1])
+            elif error is not None:
+                self._say_error(error)
+            self._show_transcript()
+            self._set_busy(False)
+
+        self._set_busy(True)
+        self._say("busy", "waiting", f"for the network, up to {TIMEOUT:g} s")
+        self._ask(make, then)
+
+    def _leave(self) -> None:
+        self._give_port_back()
+        self._show_choices({})
+        self._update_controls()
+        self._say("plain", "left", "the port is free again; the network closes the menu by itself")
+
+    def _give_port_back(self) -> None:
+        session, self._session = self._session, None
+
+        async def leave(link: AsyncGateway) -> None:
+            if session is not None:
+                session.close()
+
+        if session is not None:
+            self._ask(leave, lambda result, error: None)
+
+    def retire(self, reason: str = "This panel was closed.") -> None:
+        """Stop updating, disable the controls, and give back the port."""
+        with self._lock:
+            if not self._busy:  # else when its answer is there
+                self._give_port_back()
+            super().retire(reason)
+
+    # -- showing ---------------------------------------------------------------------------------
+    def _show(self, reply: UssdReply) -> None:
+        tone, status, words = _MEANINGS[reply.outcome]
+        if reply.doubtful:
+            tone, words = "bad", "this may be the late answer to an earlier code"
+        self._say(tone, status, words)
+        shown = f'<div class="neogate-text neogate-answer">{as_html(reply.text)}</div>'
+        self.answer.value = shown if reply.text else ""
+        self.reply_field.value = ""
+        self._show_choices(reply.choices if reply.menu else {})
+
+    def _show_choices(self, choices: dict[str, str]) -> None:
+        earlier = self.choices.children
+        self.choices.children = tuple(self._choice(*item) for item in choices.items())
+        for button in earlier:
+            button.close()
+
+    def _choice(self, key: str, text: str) -> widgets.Button:
+        # A button's description is set as text, neither HTML nor TeX.
+        button = widgets.Button(
+            description=f"{key}  {text}",
+            tooltip=f"Answer {key}",
+            layout=widgets.Layout(width="auto", max_width="100%"),
+        )
+        button.on_click(self._pressed(lambda: self._answer_menu(key)))
+        return button
+
+    def _show_transcript(self) -> None:
+        self.transcript.value = table(
+            ("Time", "Port", "Sent", "Outcome", "Answer"),
+            [
+                (
+                    clock_time(turn.time),
+                    str(turn.port),
+                    as_html(turn.sent),
+                    as_html(turn.outcome),
+                    as_html(turn.text),
+                )
+                for turn in reversed(self._turns[-TURNS:])
+            ],
+        )
+
+
+async def _say_in(session: AsyncUssdSession, text: str) -> UssdReply:
+    """One exchange; the port is kept only while a menu is open."""
+    try:
+        reply = await session.send(text, timeout=TIMEOUT)
+    except InvalidRequest:
+        raise
+    except BaseException:
+        session.close()
+        raise
+    if not reply.menu:
+        session.close()
+    return reply

@@ -1,0 +1,50 @@
+"""A simulated gateway behind real TCP, a facade on it, and a patient eye for what panels show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+
+import neogate_lab as ng
+
+Connect = Callable[..., ng.Gateway]
+
+
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait until a panel, which other threads update, shows what is expected."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not so after {seconds:g} s"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def sim() -> Iterator[ng.SimulatedGateway]:
+    with ng.SimulatedGateway(sms_delay=0.02, ussd_delay=0.02, restless=False) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def connect(sim: ng.SimulatedGateway) -> Iterator[Connect]:
+    """Connect to the simulator, with any options; closed at the end of the test."""
+    opened: list[ng.Gateway] = []
+
+    def connect(**options: object) -> ng.Gateway:
+        settings = {"name": "lab", "store": ":memory:", "sms_interval": 0.0, **options}
+        gateway = partial(ng.connect, sim.host, port=sim.port)(
+            username=sim.username, password=sim.password, **settings
+        )
+        opened.append(gateway)
+        return gateway
+
+    yield connect
+    for gateway in opened:
+        gateway.close()
+
+
+@pytest.fixture
+def gw(connect: Connect) -> ng.Gateway:
+    return connect()

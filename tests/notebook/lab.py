@@ -1,0 +1,229 @@
+"""JupyterLab on a free port of 127.0.0.1, all that it writes in one folder, and a browser on it.
+
+The steps were tried under load: a kernel is ready when the server says so, not when the page shows
+a green dot; every wait has a condition.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+
+import neogate_lab
+from tests.support import missing
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+__all__ = ["Lab", "Visit", "browse", "open_notebook", "run_all", "write_notebook"]
+
+ARTIFACTS = Path(__file__).parents[2] / "artifacts"
+SOURCES = Path(neogate_lab.__file__).parents[1]
+
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_FOLDERS = {
+    "HOME": "home",
+    "JUPYTER_CONFIG_DIR": "config",
+    "JUPYTER_DATA_DIR": "data",
+    "JUPYTER_RUNTIME_DIR": "runtime",
+    "JUPYTERLAB_SETTINGS_DIR": "settings",
+    "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    "IPYTHONDIR": "ipython",
+}
+
+
+def chromium() -> str:
+    """Path of the system's Chromium; the test is skipped where a part is missing."""
+    for module in ("jupyterlab", "ipykernel", "playwright"):
+        if find_spec(module) is None:
+            missing(f"{module}: pip install 'neogate-lab[browser]'")
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        found = shutil.which(name)
+        if found:
+            return found
+    missing("chromium: apt-get install chromium")
+
+
+class Lab:
+    """A running JupyterLab; a context manager.
+
+    Parameters
+    ----------
+    home : Path
+        A folder for everything it writes; notebooks are in ``home/work``.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.work = home / "work"
+        self._token = secrets.token_hex(16)
+        self._log = home / "lab.log"
+        self._environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
+        for name, folder in _FOLDERS.items():
+            (home / folder).mkdir()
+            self._environment[name] = str(home / folder)
+        self.work.mkdir()
+        settings = home / "settings" / "@jupyterlab" / "apputils-extension"
+        settings.mkdir(parents=True)
+        quiet = {"fetchNews": "false", "checkForUpdates": False}
+        (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
+
+    def __enter__(self) -> Lab:
+        command = [
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+            f"--ServerApp.port={self._port}",
+            "--ServerApp.ip=127.0.0.1",
+            "--ServerApp.port_retries=0",
+            f"--IdentityProvider.token={self._token}",
+            f"--ServerApp.root_dir={self.work}",
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            "--LabApp.extension_manager=readonly",
+            "--LabApp.expose_app_in_browser=True",
+        ]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,
+            )
+        try:
+            end = time.monotonic() + 60
+            while not self._answers():
+                assert self._process.poll() is None, self._log.read_text()
+                assert time.monotonic() < end, f"no JupyterLab after 60 s: {self._log.read_text()}"
+                time.sleep(0.05)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The first SIGINT asks, the second is the answer; the server then ends its kernels itself.
+        for number, patience in (
+            (signal.SIGINT, 0.2),
+            (signal.SIGINT, 10),
+            (signal.SIGTERM, 5),
+            (signal.SIGKILL, 5),
+        ):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience)
+                return
+
+    def address(self, notebook: str) -> str:
+        """Where the browser finds a notebook."""
+        return f"http://127.0.0.1:{self._port}/lab/tree/{notebook}?reset&token={self._token}"
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """The server's sessions, each with its kernel."""
+        found: list[dict[str, Any]] = self._get("sessions")
+        return found
+
+    def _answers(self) -> bool:
+        try:
+            return "started" in self._get("status")
+        except OSError:
+            return False
+
+    def _get(self, what: str) -> Any:
+        address = f"http://127.0.0.1:{self._port}/api/{what}?token={self._token}"
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return json.load(answer)
+
+
+class Visit:
+    """A page, and what it should not have done."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        self.strays: list[str] = []
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
+        page.context.on("request", lambda request: self._asked(request.url))
+        page.on("websocket", lambda connection: self._asked(connection.url))
+
+    def _heard(self, message: Any) -> None:
+        if message.type == "error":
+            self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def _asked(self, url: str) -> None:
+        scheme, _, rest = url.partition(":")
+        if scheme not in ("data", "blob") and not rest.startswith("//127.0.0.1:"):
+            self.strays.append(url)
+
+    def picture(self, name: str, selector: str) -> None:
+        """Keep a screenshot of one element under `artifacts/`."""
+        ARTIFACTS.mkdir(exist_ok=True)
+        self.page.locator(selector).screenshot(path=ARTIFACTS / f"{name}.png")
+
+
+@contextlib.contextmanager
+def browse(executable: str) -> Iterator[Visit]:
+    """A headless Chromium with a tall page, since cells far off the screen may not be drawn."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=list(_FLAGS))
+        try:
+            page = browser.new_page(viewport={"width": 1280, "height": 1400})
+            page.set_default_timeout(30_000)
+            yield Visit(page)
+        finally:
+            browser.close()
+
+
+def write_notebook(path: Path, *cells: str) -> None:
+    """Write a notebook of code cells."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, path)
+
+
+def open_notebook(visit: Visit, lab: Lab, name: str) -> None:
+    """Open a notebook and wait until its kernel is idle and connected."""
+    page = visit.page
+    page.goto(lab.address(name))
+    for _ in range(600):
+        kernels = [session["kernel"] for session in lab.sessions() if session["path"] == name]
+        if any(kernel["execution_state"] == "idle" and kernel["connections"] for kernel in kernels):
+            break
+        page.wait_for_timeout(100)
+    else:
+        raise AssertionError(f"no kernel: {lab.sessions()}")
+    page.get_by_role("button", name="Python 3").first.wait_for()
+
+
+def run_all(visit: Visit) -> None:
+    """Run all cells, by the menu."""
+    visit.page.get_by_role("menuitem", name="Run", exact=True).click()
+    visit.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()

@@ -1,0 +1,205 @@
+"""What holds for every panel: ports, messages, life, and a stranger's text."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+
+import ipywidgets as widgets
+import pytest
+
+import neogate_lab as ng
+from neogate_lab.notebook.panel import Panel, as_html
+from tests.notebook.conftest import until
+
+PANELS = [ng.ComposePanel, ng.UssdPanel]
+each_panel = pytest.mark.parametrize("make", PANELS)
+
+
+@each_panel
+def test_the_ports_are_asked_for_without_waiting(
+    make: type[Panel], gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    sim.freeze()
+    panel = make(gw)  # with a frozen gateway this would hang if it waited
+    assert panel.port_field.value is None
+    sim.thaw()
+    until(lambda: len(panel.port_field.options) == 4)
+    assert panel.port_field.options[3] == ("4: Undetected SIM Card", 4)
+    assert panel.port_field.value == 1
+
+
+def test_the_first_port_is_one_that_works(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
+    sim.remove_sim(1)
+    panel = ng.ComposePanel(gw)
+    until(lambda: panel.port_field.value is not None)
+    assert panel.port_field.value == 2
+
+
+def test_the_port_asked_for_is_chosen(gw: ng.Gateway) -> None:
+    panel = ng.ComposePanel(gw, port=3)
+    assert panel.port_field.value == 3
+    until(lambda: len(panel.port_field.options) == 4)
+    assert panel.port_field.value == 3
+
+
+def test_a_port_that_does_not_exist_is_named_with_those_that_do(gw: ng.Gateway) -> None:
+    panel = ng.ComposePanel(gw, port=9)
+    until(lambda: "lab has no port 9; it has 1, 2, 3, 4" in panel.status_line.value)
+    assert panel.port_field.value == 1
+
+
+def test_ports_that_could_not_be_asked_for_can_be_asked_for_again(
+    gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    sim.refuse_logins()
+    sim.drop_connections()
+    until(lambda: gw.status != "connected")
+    panel = ng.ComposePanel(gw)
+    until(lambda: "error:" in panel.status_line.value)
+    panel.send_button.click()
+    assert "the ports are not known yet" in panel.status_line.value
+    sim.accept_logins()
+
+    def press_until_known() -> bool:
+        gw.reconnect()
+        panel.refresh_button.click()
+        return panel.port_field.value == 1
+
+    until(press_until_known)
+    until(lambda: panel.status_line.value == "")
+
+
+@each_panel
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"colour": "red"}, "knows no colour; it takes a gateway and port="),
+        ({"port": "1"}, "port must be a whole number from 1, not '1'"),
+        ({"port": True}, "port must be a whole number from 1, not True"),
+    ],
+)
+def test_what_can_not_be_used_is_refused(
+    make: type[Panel], arguments: dict[str, object], words: str, gw: ng.Gateway
+) -> None:
+    with pytest.raises(ng.InvalidRequest, match=words.replace("?", r"\?")):
+        make(gw, **arguments)
+
+
+@each_panel
+def test_only_a_gateway_of_connect_will_do(make: type[Panel]) -> None:
+    with pytest.raises(ng.InvalidRequest, match=r"connect\(\) or demo\(\), not str"):
+        make("192.168.5.150")
+
+
+@each_panel
+def test_a_closed_gateway_says_so(make: type[Panel], gw: ng.Gateway) -> None:
+    panel = make(gw, port=1)
+    until(lambda: len(panel.port_field.options) == 4)
+    gw.close()
+    panel.send_button.click()
+    until(lambda: "lab was closed; connect again" in panel.status_line.value)
+    assert not panel.send_button.disabled
+    late = make(gw)
+    until(lambda: "lab was closed; connect again" in late.status_line.value)
+
+
+@each_panel
+def test_running_a_cell_again_retires_the_earlier_panel(make: type[Panel], gw: ng.Gateway) -> None:
+    first, other_port = make(gw), make(gw, port=2)
+    second = make(gw)
+    assert "use the newer one" in first.status_line.value
+    assert first.send_button.disabled
+    before = first.status_line.value
+    until(lambda: len(second.port_field.options) == 4 and len(other_port.port_field.options) == 4)
+    first.send_button.click()
+    assert first.status_line.value == before
+    assert not second.send_button.disabled
+    assert not other_port.send_button.disabled
+
+
+@each_panel
+def test_a_panel_of_another_gateway_stays(
+    make: type[Panel], gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    with ng.demo() as other:
+        mine, theirs = make(gw), make(other)
+        until(lambda: mine.port_field.value and theirs.port_field.value)
+        assert not mine.send_button.disabled
+        assert not theirs.send_button.disabled
+
+
+@each_panel
+def test_closing_takes_every_widget_out(make: type[Panel], gw: ng.Gateway) -> None:
+    before = set(widgets.Widget.get_manager_state()["state"])
+    panel = make(gw)
+    until(lambda: panel.port_field.value is not None)
+    panel.close()
+    panel.close()
+    gc.collect()
+    left = widgets.Widget.get_manager_state()["state"]
+    assert {state["model_name"] for key, state in left.items() if key not in before} <= {
+        "LayoutModel",  # ipywidgets itself leaves layouts and styles
+        "ButtonStyleModel",
+        "DescriptionStyleModel",
+        "HTMLStyleModel",
+        "TextStyleModel",
+    }
+
+
+@each_panel
+def test_a_failing_callback_is_shown(
+    make: type[Panel], gw: ng.Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = make(gw, port=1)
+    until(lambda: len(panel.port_field.options) == 4)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of <luck>")
+
+    monkeypatch.setattr(gw, "post", broken)
+    panel.refresh_button.click()
+    assert "RuntimeError: out of &lt;luck&gt;" in panel.status_line.value
+
+
+@each_panel
+def test_the_repr_shows_nothing_personal(make: type[Panel], gw: ng.Gateway) -> None:
+    panel = make(gw)
+    for field in ("to_field", "text_field", "code_field"):
+        if hasattr(panel, field):
+            getattr(panel, field).value = "+79261234567"
+    assert repr(panel) == f"<{make.__name__} of lab>"
+
+
+@pytest.mark.parametrize("kind", [Panel, *PANELS])
+def test_no_name_of_ipywidgets_is_taken_by_accident(kind: type[Panel]) -> None:
+    machinery = set(vars(type("Plain", (widgets.VBox,), {})))
+    ours = {name for name in vars(kind) if not name.startswith("__")} - machinery
+    assert ours & set(dir(widgets.VBox)) <= {"close"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("<img src=x onerror='a()'>", "&lt;img src=x onerror=&#x27;a()&#x27;&gt;"),
+        ('" onclick="', "&quot; onclick=&quot;"),
+        (r"$\alpha$", r"$\alpha$"),
+        ("\x1b[31mred\x00\x7f\x9b", "␛[31mred␀␡\ufffd"),
+        ("a\tb\nc", "a\tb\nc"),
+        ("\ud800", "\ufffd"),
+        ("‮evil", "‮evil"),
+    ],
+)
+def test_a_strangers_text_is_only_text(text: str, shown: str) -> None:
+    assert as_html(text) == f"<bdi>{shown}</bdi>"
+
+
+@each_panel
+def test_only_html_widgets_that_know_no_tex_are_used(make: type[Panel], gw: ng.Gateway) -> None:
+    def inside(widget: widgets.Widget) -> list[widgets.Widget]:
+        children = getattr(widget, "children", ())
+        return [widget, *itertools.chain.from_iterable(map(inside, children))]
+
+    # Label and HTMLMath hand their text to MathJax.
+    assert not {type(widget) for widget in inside(make(gw))} & {widgets.Label, widgets.HTMLMath}
