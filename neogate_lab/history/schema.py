@@ -191,7 +191,8 @@ _USSD = Table(
         Column(
             "outcome",
             "cat",
-            "done, menu, ended, other_client, not_supported, network_timeout, failed, busy, timeout",
+            "done, menu, ended, other_client, not_supported, network_timeout, failed, busy or "
+            "timeout",
         ),
         Column("menu", "flag", "the network waits for an answer"),
         Column("text", "text", "decoded answer"),
@@ -210,7 +211,7 @@ _CONNECTIONS = Table(
         ROW_ID,
         Column("time", "time", "when it was noticed", "UTC"),
         GATEWAY,
-        Column("event", "cat", "connected, lost, restored, closed, refused, asleep or clock_changed"),
+        Column("event", "cat", "connected, lost, restored, closed, refused, asleep, clock_changed"),
         Column("reason", "text", "why, in words"),
         Column("gap_s", "float", "how long nothing could be seen before this", "s"),
     ),
