@@ -59,9 +59,11 @@ def resolve(
     InvalidRequest
         Something is missing that nobody can be asked for, or can't be used.
     """
-    profile = _profile(target) if target is not None else {}
     if target is not None and not isinstance(target, str):
         raise InvalidRequest(f"target must be a host name or a profile's name, not {target!r}")
+    if name is not None and not isinstance(name, str):
+        raise InvalidRequest(f"name must be text, not {name!r}")
+    profile = _profile(target) if target is not None else {}
     host = profile.get("host") or (None if profile else target) or os.environ.get("NEOGATE_HOST")
     if not host:
         raise InvalidRequest(
@@ -93,7 +95,7 @@ def resolve(
         given_port,
         username,
         password,
-        name or (target if profile else None),
+        name or profile.get("name") or (target if profile else None),
         profile.get("store"),
     )
 
@@ -117,6 +119,9 @@ def _profile(target: str) -> dict[str, Any]:
         )
     if profile and not profile.get("host"):
         raise InvalidRequest(f"profile {target!r} in {path} has no host")
+    for key, value in profile.items():
+        if key != "port" and not isinstance(value, str):
+            raise InvalidRequest(f"{key} of profile {target!r} in {path} must be text in quotes")
     return profile
 
 
@@ -147,4 +152,10 @@ def _ask(host: str) -> str:
         raise InvalidRequest(
             f"password for {host} is missing: give password=, or set NEOGATE_PASSWORD"
         )
-    return getpass.getpass(f"Password for {host}: ")
+    try:
+        return getpass.getpass(f"Password for {host}: ")
+    except (EOFError, NotImplementedError) as error:  # a notebook that runs with nobody at it
+        raise InvalidRequest(
+            f"password for {host} is missing, and nobody can be asked: give password=, or set "
+            "NEOGATE_PASSWORD"
+        ) from error

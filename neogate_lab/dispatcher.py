@@ -35,7 +35,7 @@ class Dispatcher:
             call, args = item
             try:
                 call(*args)
-            except Exception:
+            except BaseException:  # also sys.exit(): the thread must outlive what it calls
                 logger.exception("a callback failed")
             del item, call, args  # an idle thread must not keep the last message alive
 

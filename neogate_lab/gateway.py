@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
+import inspect
 import json
 import os
 import threading
@@ -16,12 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from neogate_lab import config, dispatcher, times
 from neogate_lab.dispatcher import Dispatcher
-from neogate_lab.errors import GatewayClosed, NeogateWarning
+from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateWarning
 from neogate_lab.history.frames import frame_of
 from neogate_lab.history.schema import VIEWS
 from neogate_lab.history.store import Store
 from neogate_lab.link import loop_thread
-from neogate_lab.link.async_gateway import AsyncGateway
+from neogate_lab.link.async_gateway import AsyncGateway, LinkOptions
 from neogate_lab.link.handlers import Handlers, SmsHandler
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.loop_thread import LoopThread
@@ -127,9 +129,9 @@ def connect(
         The store can't be opened.
     """
     endpoint = config.resolve(target, username=username, password=password, port=port, name=name)
-    if store is None:
-        store = endpoint.store or DEFAULT_STORE
-    options = {
+    if not isinstance(store, Store):
+        store = os.fspath(store or endpoint.store or DEFAULT_STORE)
+    options: dict[str, Any] = {
         "span_offset": span_offset,
         "gateway_timezone": gateway_timezone,
         "connect_timeout": connect_timeout,
@@ -140,8 +142,9 @@ def connect(
         "sms_budget": sms_budget,
         "part_timeout": part_timeout,
         "max_line": max_line,
-        "record": None if record is None else Path(record),
+        "record": None if record is None else Path(record).expanduser(),
     }
+    LinkOptions(**options)  # what can't be used fails here, before a store is made
     arguments = (endpoint, store, tuple(options.items()))
     with _connecting:
         known = _live.get((endpoint.host, endpoint.port))
@@ -200,9 +203,7 @@ def demo(*, ports: int = 4, seed: int = 7, firmware: str = "tg200", **options: A
     return gateway
 
 
-def _open(
-    endpoint: config.Endpoint, store: str | os.PathLike[str] | Store, options: dict[str, Any]
-) -> Gateway:
+def _open(endpoint: config.Endpoint, store: str | Store, options: dict[str, Any]) -> Gateway:
     owned = None if isinstance(store, Store) else Store(store)
     ledger = store if isinstance(store, Store) else owned
     assert ledger is not None
@@ -314,25 +315,28 @@ class Gateway:
         return self._link.status
 
     @property
-    def handler_errors(self) -> list[tuple[str, Exception]]:
+    def handler_errors(self) -> list[tuple[str, BaseException]]:
         """The latest failures of `on_sms` handlers: name and exception."""
         return list(self._handlers.errors)
 
     @_documented_as(AsyncGateway.close)
     def close(self) -> None:
+        if not self._loop.alive:  # a forked child: what is open belongs to the parent
+            return
+        self._loop.check_caller()
         with self._closing:
             if self._finalizer is None or not self._finalizer.detach():
                 return
-        try:
-            self._loop.run(self._link.close())
-        finally:
-            self._loop.forget(self._link)
-            self._loop.release()
-            if self._owned_store is not None:
-                self._owned_store.close()
-            self._dispatcher.release()
+        # A stack, read upwards: whatever fails or is interrupted, the rest is let go all the same.
+        with contextlib.ExitStack() as steps:
             if self.simulator is not None:
-                self.simulator.stop()
+                steps.callback(self.simulator.stop)
+            if self._owned_store is not None:
+                steps.callback(self._owned_store.close)
+            steps.callback(self._dispatcher.release)  # handlers that run now may still read
+            steps.callback(self._loop.release)
+            steps.callback(self._loop.forget, self._link)
+            self._loop.run(self._link.close())
 
     @_documented_as(AsyncGateway.reconnect)
     def reconnect(self) -> None:
@@ -410,6 +414,10 @@ class Gateway:
 
     @_documented_as(AsyncGateway.on_sms)
     def on_sms(self, handler: SmsHandler, name: str | None = None, incomplete: bool = False) -> str:
+        if inspect.iscoroutinefunction(handler):
+            raise InvalidRequest(
+                "on_sms() takes a plain function here; a coroutine function is for an AsyncGateway"
+            )
         return self._handlers.add(handler, name, incomplete)
 
     @_documented_as(AsyncGateway.off_sms)
@@ -436,7 +444,7 @@ class Gateway:
         return self._run(self._link.ussd(code, port=port, timeout=timeout))
 
     @_documented_as(AsyncGateway.ussd_session)
-    def ussd_session(self, port: int) -> UssdSession:
+    def ussd_session(self, port: int = 1) -> UssdSession:
         return UssdSession(self, self._link.ussd_session(port))
 
     # -- what was recorded -----------------------------------------------------------------------
@@ -447,7 +455,7 @@ class Gateway:
         port: Ports = None,
         label: str | Iterable[str] | None = None,
     ) -> pd.DataFrame:
-        """This gateway's recorded measurements: one row a port and tick, also when it failed.
+        """Recorded measurements of this gateway: one row a port and tick, also when it failed.
 
         Parameters
         ----------
@@ -565,21 +573,23 @@ class Gateway:
         """
         link, submit = self._link, self._dispatcher.submit
 
-        async def work() -> None:
-            try:
-                result = await make(link)
-            except asyncio.CancelledError:
+        async def work() -> T:
+            return await make(link)
+
+        def finished(task: asyncio.Task[T]) -> None:
+            if task.cancelled():
                 submit(then, None, GatewayClosed(f"{link.name} was closed"))
-                raise
-            except Exception as error:  # noqa: BLE001 - handed to `then`
+            elif error := task.exception():
                 submit(then, None, error)
             else:
-                submit(then, result, None)
+                submit(then, task.result(), None)
 
-        if self.closed:
-            then(None, GatewayClosed(f"{self.name} was closed; connect again"))
-            return
-        self._loop.post(lambda: link.keep(work()))
+        try:
+            if self.closed:
+                raise GatewayClosed(f"{self.name} was closed; connect again")
+            self._loop.post(lambda: link.keep(work()).add_done_callback(finished))
+        except GatewayClosed as error:
+            then(None, error)  # here, since the dispatcher may have ended
 
     def listen(self, callback: Callable[[ReceivedSms], object]) -> Callable[[], None]:
         """Call `callback` on the dispatcher with every message once it is on disk, incomplete
@@ -654,7 +664,7 @@ class _Teller:
     def _call(self, name: str, handler: SmsHandler, sms: ReceivedSms) -> None:
         try:
             handler(sms)
-        except Exception as error:  # noqa: BLE001 - the user's code, kept and warned of
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code, warned of
             self._handlers.failed(name, error)
 
 

@@ -126,7 +126,8 @@ class Survey:
         """
         if self.total is None and timeout is None and self.running:
             raise InvalidRequest(
-                f"the survey {self.name!r} has no end: give survey() a duration, or wait() a timeout"
+                f"the survey {self.name!r} has no end: give survey() a duration, or wait() a "
+                "timeout"
             )
         limit = None if timeout is None else times.seconds(timeout, "timeout")
         if not self._gateway.closed:

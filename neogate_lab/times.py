@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -75,7 +76,7 @@ def seconds(value: Period, name: str) -> float:
         length = float(read[1]) * _UNITS[read[2].lower()]
     elif isinstance(value, timedelta):
         length = value.total_seconds()
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    elif isinstance(value, numbers.Real) and not isinstance(value, bool):
         length = float(value)
     if math.isfinite(length) and length > 0:
         return length

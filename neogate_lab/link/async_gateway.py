@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
 import logging
+import numbers
+import operator
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,6 +23,7 @@ from neogate_lab.errors import (
     GatewayClosed,
     InvalidRequest,
     NeogateError,
+    NeogateWarning,
     NoAnswer,
     ProtocolError,
 )
@@ -57,6 +63,7 @@ from neogate_lab.times import Moment, moment
 __all__ = ["AsyncGateway", "LinkOptions"]
 
 T = TypeVar("T")
+_Answer = SpanDetail | NeogateError
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +123,7 @@ class LinkOptions:
 
 
 def _number(name: str, value: Any, *, above: float | None = None, least: float = 0) -> None:
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and value < 1e9
+    fits = isinstance(value, numbers.Real) and not isinstance(value, bool) and value < 1e9
     if not fits or value < least or (above is not None and value <= above):
         bound = f"> {above:g}" if above is not None else f">= {least:g}"
         raise InvalidRequest(f"{name} must be a number of seconds {bound}, not {value!r}")
@@ -167,6 +174,10 @@ class AsyncGateway:
             self._options = LinkOptions(**options)
         except TypeError as error:
             raise InvalidRequest(f"unknown option: {error}") from None
+        if not isinstance(host, str) or not host:
+            raise InvalidRequest(f"host must be a name or an address, not {host!r}")
+        if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+            raise InvalidRequest(f"port must be a whole number from 1 to 65535, not {port!r}")
         self.host = host
         self.port = port
         self.endpoint = host if port == 5038 else f"{host}:{port}"
@@ -199,8 +210,29 @@ class AsyncGateway:
         Unreachable, ProtocolError, LoginRefused
             No connection; no NeoGate there; the login was refused (one attempt is made).
         """
+        if self._closed:
+            raise GatewayClosed(f"{self._where} was closed; make a new AsyncGateway")
         if self._opened:
             return self
+        self._assemble()
+        self._opened = True
+        try:
+            await self._inbound.start()
+            await self._connection.start()
+            self.keep(self._take_reports())
+            self.keep(self._call_handlers())
+            await self._take_up_outbox()
+            try:
+                await self.spans()
+            except (CommandRefused, NoAnswer, ConnectionLost, ProtocolError) as error:
+                logger.warning("%s: its ports are not known yet: %s", self._where, error)
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    def _assemble(self) -> None:
+        """Make the parts; none of them does anything yet."""
         options = self._options
         if options.record is not None:
             self._wirelog = WireLog(options.record)
@@ -235,22 +267,6 @@ class AsyncGateway:
         self._reports: asyncio.Queue[tuple[str, bool, str]] = asyncio.Queue()
         self._told: asyncio.Queue[ReceivedSms] = asyncio.Queue()
         self._inbound.listen(self._told.put_nowait)
-        await self._inbound.start()
-        try:
-            await self._connection.start()
-            self._opened = True
-            self.keep(self._take_reports())
-            self.keep(self._call_handlers())
-            await self._resume_watching()
-            try:
-                await self.spans()
-            except (CommandRefused, NoAnswer, ConnectionLost) as error:
-                logger.warning("%s: its ports are not known yet: %s", self._where, error)
-        except BaseException:
-            self._opened = True
-            await self.close()
-            raise
-        return self
 
     async def close(self) -> None:
         """Stop surveys, withdraw what is queued, log off; safe to call again."""
@@ -259,18 +275,29 @@ class AsyncGateway:
             return
         self._closed = True
         stopping = [asyncio.ensure_future(survey.stop(closing=True)) for survey in self._surveys]
-        if stopping:
-            await asyncio.wait(stopping, timeout=CLOSE_GRACE)
-        await self._outbox.close()
-        await self._connection.close()  # ends the requests of a tick that hangs
-        await self._pool.close()
-        await asyncio.gather(*stopping, return_exceptions=True)
-        await self._inbound.close()
-        for task in list(self._tasks):
+        # A stack, read upwards: when a step fails or is interrupted, the others are still taken.
+        async with contextlib.AsyncExitStack() as steps:
+            if self._wirelog is not None:
+                steps.callback(self._wirelog.close)
+            steps.push_async_callback(self._end_tasks)
+            steps.push_async_callback(self._inbound.close)
+            steps.push_async_callback(lambda: asyncio.gather(*stopping, return_exceptions=True))
+            steps.push_async_callback(self._pool.close)
+            steps.push_async_callback(self._connection.close)  # ends what a hanging tick waits for
+            if stopping:
+                steps.push_async_callback(asyncio.wait, stopping, timeout=CLOSE_GRACE)
+            steps.push_async_callback(self._outbox.close)
+
+    async def _end_tasks(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_GRACE):
+                await self._reports.join()
+        others = self._tasks - {asyncio.current_task()}
+        for task in others:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._wirelog is not None:
-            self._wirelog.close()
+        await asyncio.gather(*others, return_exceptions=True)
+        for task in self._tasks:  # a handler that closes its own gateway is the last to end
+            task.cancel()
 
     async def __aenter__(self) -> AsyncGateway:
         return await self.open()
@@ -289,7 +316,7 @@ class AsyncGateway:
         return self._closed
 
     @property
-    def handler_errors(self) -> list[tuple[str, Exception]]:
+    def handler_errors(self) -> list[tuple[str, BaseException]]:
         """The latest failures of handlers: name and exception."""
         return list(self._handlers.errors)
 
@@ -337,8 +364,8 @@ class AsyncGateway:
         ports = await self._ports(port)
         details = await self._details([span for _, span in ports])
         answers = []
-        for (number, span), detail in zip(ports, details, strict=True):
-            if isinstance(detail, BaseException):
+        for (number, span), (detail, _) in zip(ports, details, strict=True):
+            if isinstance(detail, NeogateError):
                 raise detail
             await self._identify(number, detail)
             if span in statuses:
@@ -450,7 +477,7 @@ class AsyncGateway:
         Parameters
         ----------
         handler : callable
-            Gets a `ReceivedSms`; may be a coroutine function here.
+            Gets a `ReceivedSms`; a coroutine function for an AsyncGateway only.
         name : str, optional
             A handler of the same name is replaced; default its qualified name.
         incomplete : bool
@@ -528,7 +555,7 @@ class AsyncGateway:
             _number("timeout", timeout, least=0)
         if not (key is None or (isinstance(key, str) and key)):
             raise InvalidRequest("key must be a text that is not empty")
-        span = self._span_of_port(port)
+        port, span = self._place(port)
         sms_id = new_id()
         commands.cli(
             commands.send_sms(span, to, text, sms_id, self._options.max_line),
@@ -575,7 +602,7 @@ class AsyncGateway:
         NoAnswer
             The gateway itself was silent; a silent network is an `outcome`.
         """
-        span = self._span_of_port(port)
+        port, span = self._place(port)
         command = commands.cli(commands.send_ussd(span, code, timeout), self._options.max_line)
         await self._ports(port)
         who = object()
@@ -585,7 +612,7 @@ class AsyncGateway:
         finally:
             self._ussd.leave(port, who)
 
-    def ussd_session(self, port: int) -> AsyncUssdSession:
+    def ussd_session(self, port: int = 1) -> AsyncUssdSession:
         """A conversation with a USSD menu on one port; a context manager.
 
         Parameters
@@ -599,7 +626,7 @@ class AsyncGateway:
             No such port.
         """
         self._check_open()
-        span = self._span_of_port(port)
+        port, span = self._place(port)
         if self._spans and span not in self._spans:
             raise self._no_such_port([port])
         return AsyncUssdSession(
@@ -636,7 +663,10 @@ class AsyncGateway:
             A value can't be used, a port does not exist, or a survey of this name runs already.
         """
         check_label(label)
-        if not every >= SHORTEST_TICK:
+        _number("every", every, above=0)
+        if duration is not None:
+            _number("duration", duration, above=0)
+        if every < SHORTEST_TICK:
             raise InvalidRequest(
                 f"every={every:g} s is below {SHORTEST_TICK} s; the gateway caches its readings "
                 "for longer than that"
@@ -645,10 +675,14 @@ class AsyncGateway:
             raise InvalidRequest(f"name must be text that is not empty, not {name!r}")
         ports = None if port is None else await self._ports(port)
         if not await self._ports(None):
-            raise InvalidRequest(f"the ports of {self._where} are not known yet; try again")
-        name = name or f"survey {self._clock.now():%Y-%m-%d %H:%M:%S}"
+            raise InvalidRequest(f"{self._where} lists no ports")
         self._surveys = [survey for survey in self._surveys if survey.running]
-        if any(survey.name == name for survey in self._surveys):
+        running = {survey.name for survey in self._surveys}
+        if name is None:
+            begun = f"survey {self._clock.now():%Y-%m-%d %H:%M:%S}"
+            more = (f"{begun} ({number})" for number in itertools.count(2))
+            name = next(new for new in itertools.chain([begun], more) if new not in running)
+        elif name in running:
             raise InvalidRequest(
                 f"a survey called {name!r} runs already; stop() it first, or give another name"
             )
@@ -695,12 +729,17 @@ class AsyncGateway:
         """The physical port of a span (WIRE §4)."""
         return span - self._options.span_offset
 
-    def _span_of_port(self, port: int) -> int:
-        if isinstance(port, bool) or not isinstance(port, int):
+    def _place(self, port: int) -> tuple[int, int]:
+        """(port, span) of what a user gave as a port: an int, or a cell of a frame."""
+        try:
+            number = -1 if isinstance(port, bool) else operator.index(port)
+        except TypeError:
+            number = -1
+        if number < 0:
             raise InvalidRequest(f"port must be a whole number from 1, not {port!r}")
-        if port < 1:
-            raise self._no_such_port([port])
-        return port + self._options.span_offset
+        if number == 0:
+            raise self._no_such_port([number])
+        return number, number + self._options.span_offset
 
     def _all_ports(self) -> list[tuple[int, int]]:
         return [(self.port_of(span), span) for span in self._spans]
@@ -708,12 +747,14 @@ class AsyncGateway:
     async def _ports(self, port: int | Iterable[int] | None) -> list[tuple[int, int]]:
         """(port, span) of some ports or of all, checked against what the gateway lists."""
         self._check_open()
+        if port is None:
+            if not self._spans:
+                await self.spans()
+            return self._all_ports()
+        several = port if isinstance(port, Iterable) else [port]
+        wanted = list(dict.fromkeys(self._place(each) for each in several))
         if not self._spans and self._connection.is_up:
             await self.spans()
-        if port is None:
-            return self._all_ports()
-        numbers = [port] if isinstance(port, int) else list(port)
-        wanted = [(number, self._span_of_port(number)) for number in numbers]
         unknown = [number for number, span in wanted if span not in self._spans]
         if unknown and self._connection.is_up:  # a card may have been added
             await self.spans()
@@ -781,6 +822,8 @@ class AsyncGateway:
                     self._reports.put_nowait((status.id, status.accepted, status.smsc))
         except NeogateError as error:
             logger.error("%s: an event could not be understood: %s", self._where, error)
+        except Exception:  # one event must not take the link down
+            logger.exception("%s: an event could not be handled", self._where)
 
     async def _take_reports(self) -> None:
         while True:
@@ -789,6 +832,7 @@ class AsyncGateway:
                 await self._outbox.report(sms_id, accepted, smsc)
             except NeogateError as error:
                 logger.error("%s: a send report could not be stored: %s", self._where, error)
+            self._reports.task_done()
 
     async def _call_handlers(self) -> None:
         while True:
@@ -798,14 +842,23 @@ class AsyncGateway:
                     answer = handler(sms)
                     if asyncio.iscoroutine(answer):
                         await answer
-                except Exception as error:  # noqa: BLE001 - the user's code, kept and warned of
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
                     self._handlers.failed(name, error)
 
-    async def _resume_watching(self) -> None:
+    async def _take_up_outbox(self) -> None:
         """What an earlier process wrote may still be reported; nothing is sent by itself."""
-        for row in await asyncio.wrap_future(self._ledger.waiting(self.name)):
+        rows = await asyncio.wrap_future(self._ledger.waiting(self.name))
+        for row in rows:
             if row["status"] == "written":
                 self._outbox.watch(row)
+        left = sum(row["status"] == "queued" and not row["owner_alive"] for row in rows)
+        if left:
+            warnings.warn(
+                f"{left} SMS queued for {self._where} by a process that ended were not sent; see "
+                "outbox(status='queued'), and send with the same key to take one up",
+                NeogateWarning,
+                stacklevel=2,
+            )
 
     async def _transmit(self, row: dict[str, Any]) -> None:
         text = commands.send_sms(
@@ -834,28 +887,31 @@ class AsyncGateway:
             return detail
         raise AssertionError("unreachable: the last spelling returns or raises")
 
-    async def _details(self, spans: Sequence[int]) -> list[SpanDetail | BaseException]:
-        """All details of one round, pipelined once the spelling is known."""
+    async def _details(self, spans: Sequence[int]) -> list[tuple[_Answer, datetime]]:
+        """All details of one round, and when each came; pipelined once the spelling is known."""
         session = self._session
-        first: list[SpanDetail | BaseException] = []
+
+        async def ask(span: int) -> tuple[_Answer, datetime]:
+            try:
+                return await self._detail(session, span), self._clock.now()
+            except NeogateError as error:
+                return error, self._clock.now()
+
+        first = []
         rest = list(spans)
         while self._spelling is None and rest:
-            first += await asyncio.gather(
-                self._detail(session, rest.pop(0)), return_exceptions=True
-            )
-        others = await asyncio.gather(
-            *(self._detail(session, span) for span in rest), return_exceptions=True
-        )
-        return [*first, *others]
+            first.append(await ask(rest.pop(0)))
+        return [*first, *await asyncio.gather(*map(ask, rest))]
 
     async def _measure(self, targets: Sequence[Target]) -> list[Measurement]:
+        details: list[tuple[_Answer, datetime]]
         try:
             details = await self._details([target.span for target in targets])
-        except ConnectionLost as error:
-            details = [error] * len(targets)
+        except (ConnectionLost, GatewayClosed) as error:
+            details = [(error, self._clock.now())] * len(targets)
         rows = []
-        for target, detail in zip(targets, details, strict=True):
-            latency = 1000 * (self._clock.now() - target.time).total_seconds()
+        for target, (detail, at) in zip(targets, details, strict=True):
+            latency = 1000 * (at - target.time).total_seconds()
             if isinstance(detail, SpanDetail):
                 rows.append(measured(target, detail, latency))
                 await self._identify(target.port, detail)
@@ -920,12 +976,16 @@ class AsyncGateway:
             "reason": reason,
             "gap_s": gap,
         }
-        fire_and_log(self._ledger.append("connections", [row]), f"{self._where}: connections")
+        what = f"{self._where}: the change of the link was not recorded"
+        try:
+            fire_and_log(self._ledger.append("connections", [row]), what)
+        except NeogateError as error:  # the store was closed first; the link must go on
+            logger.error("%s: %s", what, error)
 
 
 def _unknown_command(error: CommandRefused) -> bool:
     words = str(error).lower()
-    return "no such command" in words or "usage:" in words
+    return any(w in words for w in ("no such command", "usage:", "invalid span 'span'"))
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -61,11 +61,13 @@ class Connection:
         self._next_try: float | None = None
         self._restoring: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
+        self._connected_once = False
         self._closed = False
 
     async def start(self) -> None:
         """Connect for the first time; errors reach the caller and nothing is tried again."""
         self._arrive(await self._open(self._lost))
+        self._connected_once = True
         self._record("connected", "", None)
 
     @property
@@ -118,13 +120,15 @@ class Connection:
         """Log off and stay closed."""
         if self._closed:
             return
+        self._closed = True
+        session, self._session = self._session, None
+        if self._connected_once:
+            self._record("closed", "", None)
         if self._restoring is not None:
             self._restoring.cancel()
-        session, self._session = self._session, None
-        self._closed = True
+            await asyncio.gather(self._restoring, return_exceptions=True)
         if session is not None:
             await session.close()
-        self._record("closed", "", None)
 
     # -- losing and restoring --------------------------------------------------------------------
     def _arrive(self, session: Session) -> None:
@@ -157,7 +161,9 @@ class Connection:
                 else:
                     slow = min(2 * slow, REFUSED_LAST_DELAY)
                 refused, self._reason = True, str(error)
-            except NeogateError as error:
+            except Exception as error:  # whatever it is, the link must come back
+                if not isinstance(error, NeogateError):
+                    logger.error("%s: reconnecting failed", self._where, exc_info=error)
                 refused, self._reason = False, str(error)
                 delay = min(2 * delay, LAST_DELAY)
             else:

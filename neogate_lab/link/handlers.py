@@ -23,13 +23,13 @@ class Handlers:
 
     Attributes
     ----------
-    errors : deque of (str, Exception)
+    errors : deque of (str, BaseException)
         The latest 100 failures: handler's name and what it raised.
     """
 
     def __init__(self) -> None:
         self._handlers: dict[str, tuple[SmsHandler, bool]] = {}
-        self.errors: deque[tuple[str, Exception]] = deque(maxlen=100)
+        self.errors: deque[tuple[str, BaseException]] = deque(maxlen=100)
 
     def add(self, handler: SmsHandler, name: str | None, incomplete: bool) -> str:
         """Set the handler called `name`; the name it got."""
@@ -59,7 +59,7 @@ class Handlers:
             if message.complete or incomplete
         ]
 
-    def failed(self, name: str, error: Exception) -> None:
+    def failed(self, name: str, error: BaseException) -> None:
         """Keep what a handler raised, and warn of it."""
         self.errors.append((name, error))
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
-from neogate_lab.errors import NeogateError, StoreError
+from neogate_lab.errors import GatewayClosed, NeogateError, StoreError
 from neogate_lab.link.clock import Clock
 from neogate_lab.link.inbox import Inbox, JoinedMessage, Receipt, ReceivedSms, parse_recvtime
 from neogate_lab.link.ledger import Ledger, Row
@@ -21,6 +22,8 @@ from neogate_lab.protocol.wire import Packet
 __all__ = ["Inbound"]
 
 logger = logging.getLogger(__name__)
+
+_Entry = tuple[Row | None, str, Row | None]
 
 RECENT = 1000
 """Messages kept in memory for `wait_for_sms(since=)`."""
@@ -56,11 +59,13 @@ class Inbound:
         self._timeout = part_timeout
         self._clock = clock
         self._inbox = Inbox(part_timeout)
-        self._queue: asyncio.Queue[
-            tuple[tuple[Row | None, str, Row | None], Future[int | None], ReceivedSms | None]
-        ] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[_Entry, Future[int | None], ReceivedSms | None]] = (
+            asyncio.Queue()
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._listeners: list[Callable[[ReceivedSms], None]] = []
+        self._waiting: set[asyncio.Future[ReceivedSms]] = set()
+        self._closed = False
         self.recent: deque[ReceivedSms] = deque(maxlen=RECENT)
 
     async def start(self) -> None:
@@ -81,13 +86,17 @@ class Inbound:
         self._tasks = [loop.create_task(self._tell()), loop.create_task(self._expire())]
 
     async def close(self) -> None:
-        """Commit what has arrived, tell it, and stop."""
+        """Commit what has arrived, tell it, and stop; whoever still waits gets `GatewayClosed`."""
         if self._tasks and not self._tasks[0].done():
             try:
                 async with asyncio.timeout(RETRY_SECONDS):
                     await self._queue.join()
             except TimeoutError:
                 logger.error("%s: messages could not be stored in time", self._gateway)
+        self._closed = True
+        for found in self._waiting:
+            if not found.done():
+                found.set_exception(GatewayClosed(f"{self._gateway} was closed while this waited"))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -95,7 +104,12 @@ class Inbound:
     def listen(self, listener: Callable[[ReceivedSms], None]) -> Callable[[], None]:
         """Call `listener` on the loop with each message once it is on disk; returns its undoing."""
         self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+
+        def undo() -> None:
+            with contextlib.suppress(ValueError):  # undone before
+                self._listeners.remove(listener)
+
+        return undo
 
     def arrived(self, packet: Packet) -> None:
         """Take an `Event: ReceivedSMS`."""
@@ -114,7 +128,15 @@ class Inbound:
         sms = self._message(part, receipt.message, now) if receipt.message else None
         entry = (row, receipt.group, None if sms is None else sms.as_row())
         # Not awaited here: what arrives together is committed together.
-        self._queue.put_nowait((entry, self._ledger.receive(self._gateway, *entry), sms))
+        self._queue.put_nowait((entry, self._submit(entry), sms))
+
+    def _submit(self, entry: _Entry) -> Future[int | None]:
+        try:
+            return self._ledger.receive(self._gateway, *entry)
+        except NeogateError as error:
+            refused: Future[int | None] = Future()
+            refused.set_exception(error)
+            return refused
 
     def _message(self, part: ReceivedPart, joined: JoinedMessage, now: datetime) -> ReceivedSms:
         return ReceivedSms(
@@ -137,17 +159,24 @@ class Inbound:
     async def _tell(self) -> None:
         while True:
             entry, committed, sms = await self._queue.get()
-            row_id = await self._committed(entry, committed)
-            if sms is not None:
-                sms = replace(sms, row_id=row_id)
-                self.recent.append(sms)
-                for listener in list(self._listeners):
-                    listener(sms)
+            try:
+                row_id = await self._committed(entry, committed)
+            except Exception:  # a row that can't be kept must not hold up those behind it
+                logger.exception("%s: a received SMS could not be stored", self._gateway)
+            else:
+                if sms is not None:
+                    self._announce(replace(sms, row_id=row_id))
             self._queue.task_done()
 
-    async def _committed(
-        self, entry: tuple[Row | None, str, Row | None], committed: Future[int | None]
-    ) -> int | None:
+    def _announce(self, sms: ReceivedSms) -> None:
+        self.recent.append(sms)
+        for listener in list(self._listeners):
+            try:
+                listener(sms)
+            except Exception:  # the others must hear of it all the same
+                logger.exception("%s: a listener failed", self._gateway)
+
+    async def _committed(self, entry: _Entry, committed: Future[int | None]) -> int | None:
         """Wait until it is on disk, as often as it takes: what arrived is not sent again."""
         complained = False
         while True:
@@ -158,7 +187,7 @@ class Inbound:
                     logger.error("%s: a received SMS waits to be stored: %s", self._gateway, error)
                     complained = True
                 await self._clock.sleep(RETRY_SECONDS)
-                committed = self._ledger.receive(self._gateway, *entry)
+                committed = self._submit(entry)
 
     async def _expire(self) -> None:
         while True:
@@ -174,7 +203,10 @@ class Inbound:
         for sms in self.recent:
             if since is not None and sms.received_at >= since and wanted(sms):
                 return sms
+        if self._closed:
+            raise GatewayClosed(f"{self._gateway} was closed; connect again")
         found: asyncio.Future[ReceivedSms] = asyncio.get_running_loop().create_future()
+        self._waiting.add(found)
 
         def look(sms: ReceivedSms) -> None:
             if not found.done() and wanted(sms):
@@ -185,6 +217,7 @@ class Inbound:
             return await found
         finally:
             undo()
+            self._waiting.discard(found)
 
 
 def fire_and_log(future: Future[Any], what: str) -> None:

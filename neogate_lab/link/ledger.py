@@ -27,7 +27,7 @@ class Ledger(Protocol):
         ...
 
     def identify(self, row: Row) -> Future[bool]:
-        """Commit a row of identities if it differs (time apart) from the port's last; True if so."""
+        """Commit an identity if it differs (time apart) from the port's last; True if so."""
         ...
 
     # -- inbound ---------------------------------------------------------------------------------
@@ -36,8 +36,8 @@ class Ledger(Protocol):
     ) -> Future[int | None]:
         """In one transaction: the raw part, and either the message that it completes (row_id is the
         result; the group's open parts are forgotten) or, without a message, the part as an open one
-        of `group`. An empty group with no message is a duplicate: the part is kept, nothing is open.
-        `part` None with a message closes a group that ran out of time.
+        of `group`. An empty group with no message is a duplicate: the part is kept, and nothing is
+        open. `part` None with a message closes a group that ran out of time.
         """
         ...
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import contextvars
 import os
 import threading
@@ -21,11 +22,11 @@ __all__ = ["LoopThread", "acquire"]
 
 T = TypeVar("T")
 
-WAIT_SLICE = 0.5
+WAIT_SLICE = 0.25
 """Seconds: waits are cut into slices because some platforms notice an interrupt only between."""
 
 INTERRUPT_GRACE = 0.5
-"""Seconds that an interrupted call gets to clean up before KeyboardInterrupt leaves all the same."""
+"""Seconds that an interrupted call gets to clean up before KeyboardInterrupt leaves anyway."""
 
 EXIT_GRACE = 2.0
 """Seconds that all gateways together get to say goodbye when the interpreter exits."""
@@ -58,8 +59,9 @@ class _Call:
             self._task.cancel()
 
     def abandon(self) -> None:
-        """The loop will never start it."""
-        self._coroutine.close()
+        """The loop has ended: what it did not start will never run."""
+        if self._task is None:
+            self._coroutine.close()
 
     def _finish(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled():
@@ -67,6 +69,7 @@ class _Call:
         else:
             error = task.exception()
             self._outcome = (None if error else task.result(), error)
+        self._task = None  # it holds the error, whose traceback holds the frame that holds this
         self.done.set()
 
     def result(self) -> Any:
@@ -87,6 +90,7 @@ class LoopThread:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._users = 0
+        self._exiting = False
         self._farewells: dict[object, Callable[[], Coroutine[Any, Any, None]]] = {}
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop
@@ -100,8 +104,13 @@ class LoopThread:
         self._ready.wait()
 
     def _main(self) -> None:
-        with asyncio.Runner() as runner:
-            runner.run(self._serve())
+        try:
+            with asyncio.Runner() as runner:
+                runner.run(self._serve())
+        except RuntimeError:
+            # At exit some Pythons (3.12.1) refuse the thread in which asyncio ends its resolver.
+            if not self._exiting:
+                raise
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -157,16 +166,16 @@ class LoopThread:
         call = _Call(coroutine)
         try:
             self.post(call.start)
-        except GatewayClosed:
-            call.abandon()
-            raise
-        try:
             while not call.done.wait(WAIT_SLICE):
                 if not self._thread.is_alive():
                     raise GatewayClosed("the event loop ended while this call waited")
         except BaseException:
-            self.post(call.cancel)
-            call.done.wait(INTERRUPT_GRACE)
+            if self._thread.is_alive():
+                with contextlib.suppress(GatewayClosed):
+                    self.post(call.cancel)
+                    call.done.wait(INTERRUPT_GRACE)
+            else:
+                call.abandon()
             raise
         result: T = call.result()
         return result
@@ -209,6 +218,7 @@ class LoopThread:
         """At interpreter exit: no new thread, no name resolved, two seconds at most."""
         if not self.alive:
             return
+        self._exiting = True
         deadline = time.monotonic() + EXIT_GRACE
         calls = [_Call(farewell()) for farewell in list(self._farewells.values())]
         for call in calls:

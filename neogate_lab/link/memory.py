@@ -123,9 +123,9 @@ class MemoryLedger:
                     f"{row['segments']} segments more would make {spent + row['segments']} in 24 "
                     f"hours, over sms_budget={budget}; nothing was sent"
                 )
-            empty = {"written_at": None, "status_at": None, "smsc": "", "error": ""}
-            row_id = self._insert("outbox", {**empty, **row})
-            return {**empty, **row, "row_id": row_id}, True
+            empty = {"written_at": None, "smsc": "", "error": "", "owner": ""}
+            fresh = {**empty, **row, "status": "queued", "status_at": row["queued_at"]}
+            return {**fresh, "row_id": self._insert("outbox", fresh)}, True
 
         return self._done(act)
 
@@ -160,7 +160,8 @@ class MemoryLedger:
             for row in self.tables.get("outbox", []):
                 if row["id"] == id:
                     if status in _AFTER.get(row["status"], ()):
-                        row.update(status=status, status_at=now, error=error, smsc=smsc)
+                        smsc_known = smsc or row["smsc"]
+                        row.update(status=status, status_at=now, error=error, smsc=smsc_known)
                     return dict(row)
             return None
 

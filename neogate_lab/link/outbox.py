@@ -8,6 +8,7 @@ itself retries), whatever happened to the connection.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -15,7 +16,14 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
 
-from neogate_lab.errors import CommandRefused, ConnectionLost, NeogateError, NoAnswer
+from neogate_lab.errors import (
+    CommandRefused,
+    ConnectionLost,
+    GatewayClosed,
+    InvalidRequest,
+    NeogateError,
+    NoAnswer,
+)
 from neogate_lab.link.clock import Clock
 from neogate_lab.link.ledger import Ledger, Row
 from neogate_lab.protocol.records import SmsStatus
@@ -27,6 +35,8 @@ logger = logging.getLogger(__name__)
 REPORTED_FAILURE = "the gateway reported that sending failed"
 NO_REPORT = "the gateway never reported what became of it"
 NEVER_WRITTEN = "nothing was sent: the connection was lost just before"
+INTERRUPTED = "nothing was sent: the call was interrupted"
+CLOSED = "nothing was sent: the gateway object was closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +125,7 @@ class Outbox:
     ledger : Ledger
         Where every state is committed.
     transmit : callable
-        Writes one row to the gateway before its first suspension, and returns at the reply.
+        Hands one row to the session before its first suspension, and returns at the reply.
     interval, status_timeout : float
         Seconds between two SMS of a port; seconds until a missing report makes it ``unknown``.
     """
@@ -138,7 +148,9 @@ class Outbox:
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
         self._turns: dict[int, asyncio.Lock] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._work: set[asyncio.Task[None]] = set()
+        self._withdrawals: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def send(
         self, row: Row, *, wait: bool, timeout: float | None, budget: int | None
@@ -154,33 +166,35 @@ class Outbox:
         timeout : float, optional
             Seconds to wait after the write, and for a link that is down before it.
         """
-        stored, mine = await asyncio.wrap_future(self._ledger.enqueue(row, budget=budget))
-        entry = self._entries.get(stored["id"])
-        if entry is None:
-            entry = _Entry(stored)
-            if stored["status"] == "queued" and not mine:  # another process will send it
-                return SmsResult.of(stored)
-            if stored["status"] in ("queued", "written"):
-                self._entries[stored["id"]] = entry
-        if mine:
-            self._start(self._guard(entry, self._deliver(entry)))
+        patience = self._status_timeout if timeout is None else timeout
+        stored, mine = await self._enqueue(row, budget)
+        if stored["status"] == "written" and not self._closed:  # by an earlier call
+            self.watch(stored)
+        entry = self._entries.get(stored["id"]) or _Entry(stored)
+        if mine and self._closed:
+            await self._withdraw_closed(entry)
+        elif mine:
+            self._entries[stored["id"]] = entry
+            self._start(self._guard(entry, self._deliver))
+            if not wait:
+                self._start(self._withdraw_if_down(entry, patience))
+        elif stored["status"] == "queued" and stored["id"] not in self._entries:
+            return SmsResult.of(stored)  # another process will send it
         if wait:
-            patience = self._status_timeout if timeout is None else timeout
             try:
                 await self._until_written(entry, patience)
                 await self._until_settled(entry, patience)
             except asyncio.CancelledError:
-                if mine and entry.status == "queued":
-                    await asyncio.shield(
-                        self._start(self._settle(entry, "cancelled", error="interrupted"))
-                    )
+                if mine and entry.row["status"] == "queued":
+                    await self._withdraw(self._settle(entry, "cancelled", error=INTERRUPTED))
                 raise
         return SmsResult.of(entry.row)
 
     def watch(self, row: Row) -> None:
         """Listen for the report of a row that an earlier connection wrote."""
-        entry = self._entries.setdefault(row["id"], _Entry(row))
-        self._start(self._guard(entry, self._give_up_later(entry)))
+        if row["id"] not in self._entries:
+            self._entries[row["id"]] = entry = _Entry(row)
+            self._start(self._guard(entry, self._give_up_later))
 
     async def report(self, sms_id: str, accepted: bool, smsc: str) -> None:
         """Commit what the gateway says became of an SMS; ids of other clients are ignored."""
@@ -199,18 +213,48 @@ class Outbox:
 
     async def close(self) -> None:
         """Withdraw what is still queued; what was written stays as it is."""
-        for task in list(self._tasks):
+        self._closed = True
+        for task in self._work:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for entry in self._entries.values():
-            if entry.failure is None and entry.status == "queued":
-                await self._settle(entry, "cancelled", error="the gateway object was closed")
+        await asyncio.gather(*self._work, *self._withdrawals, return_exceptions=True)
+        for entry in list(self._entries.values()):
+            if entry.row["status"] == "queued":
+                await self._guard(entry, self._withdraw_closed)
+            entry.become(None)  # whoever waits for a report looks up, and returns
 
     # -- one SMS ---------------------------------------------------------------------------------
-    async def _guard(self, entry: _Entry, work: Coroutine[Any, Any, None]) -> None:
+    async def _enqueue(self, row: Row, budget: int | None) -> tuple[Row, bool]:
+        queued = asyncio.wrap_future(self._ledger.enqueue(row, budget=budget))
+        try:
+            return await asyncio.shield(queued)
+        except asyncio.CancelledError:
+
+            async def take_back() -> None:
+                stored, mine = await queued
+                if mine:
+                    await self._settle(_Entry(stored), "cancelled", error=INTERRUPTED)
+
+            await self._withdraw(take_back())
+            raise
+
+    async def _withdraw(self, work: Coroutine[Any, Any, None]) -> None:
+        """Finish `work` whatever happens to the caller: its row must not be sent later."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._withdrawals.add(task)
+        task.add_done_callback(self._withdrawals.discard)
+        await asyncio.shield(task)
+
+    async def _withdraw_closed(self, entry: _Entry) -> None:
+        await self._settle(entry, "cancelled", error=CLOSED)
+
+    async def _withdraw_if_down(self, entry: _Entry, patience: float) -> None:
+        with contextlib.suppress(NeogateError):  # `_guard` tells of it
+            await self._until_written(entry, patience)
+
+    async def _guard(self, entry: _Entry, work: Callable[[_Entry], Awaitable[None]]) -> None:
         """Hand an error of the ledger to whoever waits for the entry."""
         try:
-            await work
+            await work(entry)
         except NeogateError as error:
             logger.error("sms %s: %s", entry.row["id"], error)
             entry.failure = error
@@ -222,18 +266,31 @@ class Outbox:
         async with self._turns.setdefault(entry.row["port"], asyncio.Lock()):
             while entry.status == "queued":
                 await self._link.wait_until_up()
-                now = self._clock.now()
-                delay = await asyncio.wrap_future(
-                    self._ledger.claim(entry.row["row_id"], now=now, interval=self._interval)
-                )
-                if delay < 0:  # withdrawn meanwhile
-                    return
-                if delay == 0:
-                    entry.become({**entry.row, "status": "written", "written_at": now})
-                    await self._write(entry)
-                else:
+                delay = await self._claim(entry)
+                if delay > 0:
                     await self._clock.sleep(delay)
+                elif delay == 0:
+                    await self._write(entry)
         await self._give_up_later(entry)
+
+    async def _claim(self, entry: _Entry) -> float:
+        """Commit the row as written if it is its turn: 0.0, else the seconds to wait."""
+        now = self._clock.now()
+        claim = asyncio.wrap_future(
+            self._ledger.claim(entry.row["row_id"], now=now, interval=self._interval)
+        )
+        try:
+            delay = await asyncio.shield(claim)
+        except asyncio.CancelledError:
+            if await claim == 0:
+                await self._settle(entry, "failed", error=CLOSED)
+            raise
+        if delay == 0:
+            written = {"status": "written", "written_at": now, "status_at": now}
+            entry.become({**entry.row, **written})
+        elif delay < 0:  # withdrawn meanwhile: this changes nothing, and tells what it became
+            await self._settle(entry, "cancelled", error="")
+        return delay
 
     async def _write(self, entry: _Entry) -> None:
         if self._link.down_since is not None:
@@ -241,7 +298,7 @@ class Outbox:
             return
         try:
             await self._transmit(entry.row)
-        except CommandRefused as error:
+        except (CommandRefused, InvalidRequest, GatewayClosed) as error:  # nothing left, or refused
             await self._settle(entry, "failed", error=str(error))
         except (NoAnswer, ConnectionLost) as error:
             # The bytes may have reached the modem: only a report can tell.
@@ -283,7 +340,7 @@ class Outbox:
 
     async def _until_settled(self, entry: _Entry, patience: float) -> None:
         deadline = self._clock.monotonic() + patience
-        while entry.status == "written":
+        while entry.status == "written" and not self._closed:
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 # A wait of the whole status time ends with a verdict, not just before it.
@@ -307,8 +364,7 @@ class Outbox:
         )
         entry.become(row)
 
-    def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)

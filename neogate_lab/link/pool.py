@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from neogate_lab.errors import GatewayClosed
 from neogate_lab.link.session import Session
 
 __all__ = ["SessionPool"]
@@ -40,22 +41,31 @@ class SessionPool:
         self._idle: list[tuple[Session, asyncio.TimerHandle]] = []
         self._lent: set[Session] = set()
         self._closers: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
-        """Lend a session; one that was left in the middle of a command is not used again."""
+        """Lend a session; one that was left in the middle of a command is not used again.
+
+        Raises
+        ------
+        GatewayClosed
+            The pool was closed, perhaps while this waited.
+        """
         async with self._slots:
+            self._check_open()
             session = self._take_idle() or await self._open()
             self._lent.add(session)
             try:
+                self._check_open()
                 yield session
-            except BaseException:
-                # Its answer may still be due, and would keep the next user waiting.
-                self._discard(session)
-                raise
             finally:
                 self._lent.discard(session)
-            self._give_back(session)
+                self._give_back(session)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise GatewayClosed("the gateway was closed; connect again")
 
     def _take_idle(self) -> Session | None:
         while self._idle:
@@ -66,7 +76,9 @@ class SessionPool:
         return None
 
     def _give_back(self, session: Session) -> None:
-        if session.is_open:
+        if self._closed or not session.is_idle:  # the next user would wait for its answer
+            self._discard(session)
+        elif session.is_open:
             timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._expire, session)
             self._idle.append((session, timer))
 
@@ -80,7 +92,8 @@ class SessionPool:
         task.add_done_callback(self._closers.discard)
 
     async def close(self) -> None:
-        """Close every session, lent ones too."""
+        """Close every session, lent ones too, and lend no more."""
+        self._closed = True
         sessions = [*self._lent]
         for session, timer in self._idle:
             timer.cancel()

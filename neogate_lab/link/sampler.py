@@ -3,7 +3,7 @@
 A tick is due at start + k * every, whatever the ticks before it took. One that is measured late has
 its latency; one whose whole interval passed is a row with error ``missed``. When the wall clock ran
 ahead of the monotonic one, the machine slept (or its clock was set): that is one row of
-`connections`, not a million of `signal`.
+`connections`, not a million of `signal`. A clock that was set back moves the grid by whole ticks.
 """
 
 from __future__ import annotations
@@ -22,6 +22,13 @@ from neogate_lab.protocol.records import RssiBound, SpanDetail
 __all__ = ["Measurement", "Sampler", "Target", "check_label", "failed", "measured"]
 
 SampleError = Literal["", "no_answer", "disconnected", "refused", "missed", "unparsed"]
+
+JUMP_SECONDS = 2.0
+"""Wall and monotonic clock must part by so much at once to count as sleep, or as a set clock."""
+SLICE_SECONDS = 10.0
+"""The longest sleep between two looks at the clocks."""
+MISSED_AT_ONCE = 256
+"""Missed ticks that are recorded in one go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,7 @@ class Sampler:
     measure : callable
         Measures the targets of one tick and records the rows; never raises for a failed link.
     skip : callable
-        Records the targets of a tick that nobody measured.
+        Records the targets of ticks that nobody measured.
     gap : callable
         Records (event, seconds) when time passed unseen.
     every, duration : float
@@ -144,81 +151,91 @@ class Sampler:
         self._gap = gap
         self._gateway = gateway
         self._ports = ports
-        self._labels: dict[int | None, str] = {None: label}
         self._clock = clock
         self._on_tick = on_tick
         self._stop = asyncio.Event()
+        self._stopped_at = self.started_at
+        self._anchor = self.started_at
+        self._step = timedelta(seconds=every)
+        self._offset = self._wall_ahead()
+        # From which tick on: a tick that is recorded late still bears the label of its own time.
+        self._labels: list[tuple[int, dict[int | None, str]]] = [(0, {None: label})]
 
     def mark(self, label: str, ports: Sequence[int] | None) -> None:
         """From the next tick on, rows carry this label: those of some ports, or of all."""
-        if ports is None:
-            self._labels = {None: label}
-        else:
-            self._labels.update(dict.fromkeys(ports, label))
+        upcoming = self._first_from(self._clock.now())
+        since, labels = self._labels[-1]
+        labels = {None: label} if ports is None else {**labels, **dict.fromkeys(ports, label)}
+        self._labels.append((max(since, upcoming), labels))
 
     def stop(self) -> None:
         """End after the tick that runs now."""
-        self._stop.set()
+        if not self._stop.is_set():
+            self._stopped_at = self._clock.now()
+            self._stop.set()
 
     async def run(self) -> bool:
         """Measure until the end; True when it came to its planned end, False when stopped."""
-        anchor = self.started_at
-        step = timedelta(seconds=self.every)
-        offset = self._offset()
-        number = 0
-        while self.total is None or number < self.total:
-            await self._sleep_until(anchor + number * step)
-            if self._stop.is_set():
-                return False
-            jumped = self._offset() - offset
-            offset += jumped
-            if abs(jumped) > max(1.0, self.every / 2):
+        while self.total is None or self.done < self.total:
+            jumped = await self._sleep_until(self._anchor + self.done * self._step)
+            now = self._clock.now()
+            current = (now - self._anchor) // self._step  # the tick whose interval we are in
+            if jumped:
                 self._gap("asleep" if jumped > 0 else "clock_changed", jumped)
                 if jumped < 0:  # the grid goes back with the clock, else the survey would wait
-                    anchor += timedelta(seconds=math.floor(jumped / self.every) * self.every)
+                    self._anchor += (self._first_from(now) - self.done) * self._step
                 else:
-                    number = self._current(anchor)
-                continue
-            current = self._current(anchor)
-            for missed in range(
-                number, current if self.total is None else min(current, self.total)
-            ):
-                await self._skip(self._targets(anchor + missed * step))
-                self._ticked()
-            number = current
-            if self.total is not None and number >= self.total:
-                break
-            await self._measure(self._targets(anchor + number * step))
-            self._ticked()
-            number += 1
+                    self._done(current)
+            elif self._stop.is_set():
+                await self._miss(self._first_from(self._stopped_at))
+                return False
+            elif current > self.done:
+                await self._miss(current)
+            else:
+                await self._measure(self._targets(self.done))
+                self._done(self.done + 1)
         return True
 
-    def _current(self, anchor: datetime) -> int:
-        """The tick whose interval we are in."""
-        passed = (self._clock.now() - anchor).total_seconds()
-        return max(0, math.floor(passed / self.every + 1e-9))
+    async def _miss(self, until: int) -> None:
+        """Record the ticks before `until` that nobody measured."""
+        until = until if self.total is None else min(until, self.total)
+        while self.done < until:
+            missed = range(self.done, min(until, self.done + MISSED_AT_ONCE))
+            await self._skip([target for tick in missed for target in self._targets(tick)])
+            self._done(missed.stop)
 
-    def _offset(self) -> float:
+    def _first_from(self, time: datetime) -> int:
+        """The first tick that is due at `time` or later."""
+        return -((self._anchor - time) // self._step)
+
+    def _wall_ahead(self) -> float:
         return self._clock.now().timestamp() - self._clock.monotonic()
 
-    def _targets(self, time: datetime) -> list[Target]:
-        everywhere = self._labels[None]
+    def _targets(self, tick: int) -> list[Target]:
+        time = self._anchor + tick * self._step
+        labels = next(labels for since, labels in reversed(self._labels) if since <= tick)
         return [
-            Target(time, self._gateway, port, span, self._labels.get(port, everywhere), self.name)
+            Target(time, self._gateway, port, span, labels.get(port, labels[None]), self.name)
             for port, span in self._ports()
         ]
 
-    def _ticked(self) -> None:
-        self.done += 1
-        self._on_tick(self.done)
+    def _done(self, ticks: int) -> None:
+        ticks = ticks if self.total is None else min(ticks, self.total)
+        if ticks > self.done:
+            self.done = ticks
+            self._on_tick(ticks)
 
-    async def _sleep_until(self, due: datetime) -> None:
-        """Sleep by slices, so that a clock that was set, or a stop, is seen soon."""
-        while not self._stop.is_set():
+    async def _sleep_until(self, due: datetime) -> float:
+        """Sleep until a tick is due; return at once by how many seconds the wall clock jumped."""
+        while True:
+            jumped = self._wall_ahead() - self._offset
+            self._offset += jumped
+            if abs(jumped) > JUMP_SECONDS:
+                return jumped
             left = (due - self._clock.now()).total_seconds()
-            if left <= 0:
-                return
-            sleeper = asyncio.ensure_future(self._clock.sleep(min(left, max(1.0, self.every))))
+            if left <= 0 or self._stop.is_set():
+                return 0.0
+            sleeper = asyncio.ensure_future(self._clock.sleep(min(left, SLICE_SECONDS)))
             stopped = asyncio.ensure_future(self._stop.wait())
             try:
                 await asyncio.wait({sleeper, stopped}, return_when=asyncio.FIRST_COMPLETED)

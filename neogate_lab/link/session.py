@@ -56,6 +56,8 @@ class _Request:
     timeout: float
     what: str
     answer: asyncio.Future[Packet]
+    data: bytes = field(repr=False)
+    written: bool = False
     deadline: asyncio.TimerHandle | None = None
 
 
@@ -102,6 +104,7 @@ class Session(asyncio.Protocol):
         self._reason = ""
         self._closing = False
         self._logged_in = False
+        self._owed = False
         self._last_received = self._loop.time()
         self._tasks: set[asyncio.Task[None]] = set()
         self._keepalive_timer: asyncio.TimerHandle | None = None
@@ -155,9 +158,10 @@ class Session(asyncio.Protocol):
                 "address, that this machine can reach it, and that its API is switched on and "
                 "allows this machine's address"
             ) from None
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for a name that no DNS can hold
+            reason = getattr(error, "strerror", None) or error
             raise Unreachable(
-                f"no connection to {where}: {error.strerror or error}; check the address and "
+                f"no connection to {where}: {reason}; check the address and "
                 "port, and that the gateway's API is switched on and allows this machine's address"
             ) from error
         try:
@@ -217,22 +221,28 @@ class Session(asyncio.Protocol):
         """Whether a request may be written now."""
         return self._transport is not None and not self._closing and not self._ended.done()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no answer can be due any more, not even one that was given up."""
+        return not self._line and not self._owed
+
     async def close(self) -> None:
-        """Say goodbye and close; waits at most a second."""
-        if self.is_open:
-            with contextlib.suppress(NoAnswer, ConnectionLost):
+        """Say goodbye and close; waits at most two seconds."""
+        polite, self._closing = self.is_open, True
+        try:
+            if polite and self._line:
                 # A busy gateway reads the Logoff only after its running command: do not wait.
-                if not self._line:
-                    await self.request(commands.logoff(), timeout=LOGOFF_GRACE, what="the logoff")
-                else:
-                    self._write(encode(commands.logoff()))
-        self._closing = True
-        if self._transport is not None:
-            self._transport.close()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOGOFF_GRACE):
-                    await asyncio.shield(self._ended)
-        self._abort()
+                self._write(encode(commands.logoff()))
+            elif polite:
+                with contextlib.suppress(NoAnswer, ConnectionLost):
+                    await self._ask(commands.logoff(), LOGOFF_GRACE, "the logoff")
+            if self._transport is not None:
+                self._transport.close()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOGOFF_GRACE):
+                        await asyncio.shield(self._ended)
+        finally:
+            self._abort()
 
     def _abort(self) -> None:
         for task in self._tasks:
@@ -247,7 +257,7 @@ class Session(asyncio.Protocol):
         Parameters
         ----------
         action : Action
-            Written at once, in a single write.
+            Written in a single write: at once, or where no ActionID is echoed, in its turn.
         timeout : float, optional
             Seconds from when it is at the head of the line; default `command_timeout`.
         what : str
@@ -261,17 +271,18 @@ class Session(asyncio.Protocol):
             The session is, or went, down.
         """
         if not self.is_open:
-            raise ConnectionLost(f"the connection to {self._where} is down: {self._reason}")
-        request = _Request(
-            next(self._action_ids),
-            self._command_timeout if timeout is None else timeout,
-            what,
-            self._loop.create_future(),
-        )
-        data = encode(action, request.action_id)
+            reason = self._reason or "it was closed"
+            raise ConnectionLost(f"the connection to {self._where} is down: {reason}")
+        return await self._ask(action, self._command_timeout if timeout is None else timeout, what)
+
+    async def _ask(self, action: Action, timeout: float, what: str) -> Packet:
+        action_id = next(self._action_ids)
+        data = encode(action, action_id)
+        request = _Request(action_id, timeout, what, self._loop.create_future(), data)
         self._line.append(request)
-        self._watch_head()
-        self._write(data)
+        if self.echoes_action_id:
+            self._send(request)
+        self._serve_head()
         return await request.answer
 
     async def command(self, action: Action, *, timeout: float | None = None, what: str) -> bytes:
@@ -304,10 +315,23 @@ class Session(asyncio.Protocol):
             self._tap(">", data)
         self._transport.write(data)
 
-    def _watch_head(self) -> None:
-        """Start the clock of the request that the gateway works on now, given up or not."""
-        if self._line and self._line[0].deadline is None:
+    def _send(self, request: _Request) -> None:
+        request.written = True
+        self._write(request.data)
+
+    def _serve_head(self) -> None:
+        """Start the clock of the request that the gateway works on now, given up or not.
+
+        Where no ActionID is echoed it is written only now: were two under way and one answer lost,
+        the other would be taken for it.
+        """
+        while self._line and self._line[0].deadline is None:
             head = self._line[0]
+            if not head.written and head.answer.done():
+                self._line.popleft()
+                continue
+            if not head.written:
+                self._send(head)
             head.deadline = self._loop.call_later(head.timeout, self._overdue, head)
 
     def _overdue(self, request: _Request) -> None:
@@ -319,14 +343,15 @@ class Session(asyncio.Protocol):
             self._fail(late)
             return
         self._line.remove(request)
-        self._watch_head()
+        self._owed = True
+        self._serve_head()
         if self._loop.time() - self._last_received >= request.timeout:
             self._start(self._probe())
 
     async def _probe(self) -> None:
         """Tell a lost answer from a dead link: a live gateway says something to a ping."""
         silent_since = self._last_received
-        with contextlib.suppress(NoAnswer, ConnectionLost):
+        with contextlib.suppress(TimeoutError, ConnectionLost):
             await asyncio.wait_for(self.request(commands.ping(), what="a ping"), PROBE_TIMEOUT)
         if self._last_received == silent_since and self.is_open:
             self._fail("the gateway fell silent")
@@ -401,7 +426,7 @@ class Session(asyncio.Protocol):
             request.deadline.cancel()
         if not request.answer.done():
             request.answer.set_result(packet)
-        self._watch_head()
+        self._serve_head()
 
     def _fail(self, reason: str) -> None:
         self._reason = self._reason or reason

@@ -1,4 +1,4 @@
-"""A survey's life: its row in `surveys`, its marks, its end; when a tick is due, sampler.py says."""
+"""A survey's life: its row in `surveys`, its marks, its end; sampler.py says when a tick is due."""
 
 from __future__ import annotations
 

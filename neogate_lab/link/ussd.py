@@ -35,6 +35,8 @@ __all__ = ["AsyncUssdSession", "UssdDesk", "UssdTurn"]
 
 POLL_SECONDS = 1.0
 """Between looks at a port that is still busy with an earlier USSD."""
+REFUSED_SECONDS = 600.0
+"""For so long no second session is tried after one was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class UssdDesk:
         self._taken: dict[int, object] = {}
         self._doubted: set[int] = set()
         self._warned = False
+        self._alone_until = float("-inf")
 
     def take(self, port: int, who: object) -> None:
         """Reserve a port for one conversation."""
@@ -177,19 +180,24 @@ class UssdDesk:
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[Session]:
         async with AsyncExitStack() as stack:
-            try:
-                session = await stack.enter_async_context(self._pool.session())
-            except (LoginRefused, Unreachable) as error:
-                if not self._warned:
-                    self._warned = True
-                    warnings.warn(
-                        f"{self._gateway} allows no second session ({error}); a USSD now delays "
-                        "everything else on its connection until it is answered",
-                        NeogateWarning,
-                        stacklevel=2,
-                    )
-                session = self._connection.session
-            yield session
+            yield await self._second_session(stack) or self._connection.session
+
+    async def _second_session(self, stack: AsyncExitStack) -> Session | None:
+        if self._clock.monotonic() < self._alone_until:
+            return None
+        try:
+            return await stack.enter_async_context(self._pool.session())
+        except (LoginRefused, Unreachable) as error:
+            self._alone_until = self._clock.monotonic() + REFUSED_SECONDS
+            if not self._warned:
+                self._warned = True
+                warnings.warn(
+                    f"{self._gateway} allows no second session ({error}); a USSD now delays "
+                    "everything else on its connection until it is answered",
+                    NeogateWarning,
+                    stacklevel=2,
+                )
+            return None
 
 
 class AsyncUssdSession:
@@ -207,6 +215,7 @@ class AsyncUssdSession:
         self._clock = clock
         self._port = port
         self._span = span
+        self._left = False
         self._turns: list[UssdTurn] = []
 
     async def __aenter__(self) -> AsyncUssdSession:
@@ -217,11 +226,13 @@ class AsyncUssdSession:
         self.close()
 
     def open(self) -> None:
-        """Reserve the port."""
+        """Reserve the port; `send` does so too, unless the session was left."""
         self._desk.take(self._port, self)
+        self._left = False
 
     def close(self) -> None:
         """Give the port back."""
+        self._left = True
         self._desk.leave(self._port, self)
 
     async def send(self, text: str, *, timeout: float = 30) -> UssdReply:
@@ -239,6 +250,8 @@ class AsyncUssdSession:
         InvalidRequest
             The text can't be sent, or the session was left.
         """
+        if self._left:
+            raise InvalidRequest("this USSD session was left; begin a new one with ussd_session()")
         if self._turns and self._turns[-1].reply.menu:
             command = commands.ussd_reply(self._span, text, timeout)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ __all__ = ["WireLog"]
 logger = logging.getLogger(__name__)
 
 _CREDENTIALS = re.compile(rb"(?im)^((?:secret|username)[ \t]*:[ \t]*)[^\r\n]*")
-_PIN = re.compile(rb"(?i)(\bpin\d?\s*\()\d+(?=\))")
+_PIN = re.compile(rb"(?i)(\b(?:pin|puk)2?\s*\(\s*)\d+")
 
 
 class WireLog:
@@ -62,5 +63,6 @@ class WireLog:
             logger.error("the wire log %s ends here: %s", self._path, error)
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; a line that the disk refused is not heard of again."""
+        with contextlib.suppress(OSError):
+            self._file.close()

@@ -1,0 +1,238 @@
+"""One loop thread a process: results, errors, interrupts, guards, and an end with its last user."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import os
+import signal
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from neogate_lab.errors import GatewayClosed, NoAnswer, WrongThread
+from neogate_lab.link import loop_thread
+from neogate_lab.link.loop_thread import LoopThread
+
+
+@pytest.fixture
+def loop() -> Iterator[LoopThread]:
+    loop = loop_thread.acquire()
+    yield loop
+    if loop.alive:
+        loop.release()
+
+
+async def value(result: Any) -> Any:
+    return result
+
+
+def test_a_result_comes_back(loop: LoopThread) -> None:
+    assert loop.run(value(42)) == 42
+
+
+def test_an_error_comes_back_with_the_callers_frames(loop: LoopThread) -> None:
+    async def fail() -> None:
+        raise NoAnswer("silent")
+
+    with pytest.raises(NoAnswer, match="silent") as caught:
+        loop.run(fail())
+    names = [entry.name for entry in caught.traceback]
+    assert names[0] == "test_an_error_comes_back_with_the_callers_frames"
+    assert names[-1] == "fail"
+
+
+def test_an_error_leaves_no_cycle(loop: LoopThread) -> None:
+    class Local:
+        pass
+
+    async def fail(held: Local) -> None:
+        raise NoAnswer("silent")
+
+    gc.collect()
+    gc.disable()
+    try:
+        held = Local()
+        gone = weakref.ref(held)
+        with pytest.raises(NoAnswer) as caught:
+            loop.run(fail(held))
+        del held, caught
+        # The loop may still be letting go of the task.
+        deadline = time.monotonic() + 2
+        while gone() is not None and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_all_users_share_one_thread_that_ends_with_the_last() -> None:
+    first, second = loop_thread.acquire(), loop_thread.acquire()
+    assert first is second
+    first.release()
+    assert second.run(value(1)) == 1
+    second.release()
+    assert not second.alive
+    third = loop_thread.acquire()
+    assert third is not first
+    third.release()
+
+
+def test_many_threads_may_call_at_once(loop: LoopThread) -> None:
+    async def echo(number: int) -> int:
+        await asyncio.sleep(0.001)
+        return number
+
+    results: list[int] = []
+    threads = [
+        threading.Thread(target=lambda n=n: results.append(loop.run(echo(n)))) for n in range(30)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == list(range(30))
+
+
+def test_an_interrupt_cancels_waits_for_the_clean_up_and_is_raised(loop: LoopThread) -> None:
+    cleaned = threading.Event()
+
+    async def long() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.02)
+            cleaned.set()
+
+    # Raised on another thread, it is noticed at the end of a slice only.
+    threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(long())
+    assert cleaned.is_set()
+    assert loop.run(value(1)) == 1
+
+
+def test_a_clean_up_that_hangs_does_not_hold_an_interrupt_up(loop: LoopThread) -> None:
+    assert loop_thread.WAIT_SLICE + loop_thread.INTERRUPT_GRACE < 1.0
+    release = threading.Event()
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            while not release.is_set():  # noqa: ASYNC110 - set by a thread
+                await asyncio.sleep(0.01)
+
+    threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(stubborn())
+    release.set()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs pthread_kill")
+def test_a_second_interrupt_leaves_at_once(
+    loop: LoopThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_thread, "INTERRUPT_GRACE", 30.0)
+    release = threading.Event()
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            while not release.is_set():  # noqa: ASYNC110 - set by a thread
+                await asyncio.sleep(0.01)
+
+    main = threading.main_thread().ident
+    for delay in (0.05, 0.2):
+        threading.Timer(delay, signal.pthread_kill, [main, signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(stubborn())
+    release.set()
+
+
+def test_a_blocking_call_on_the_loop_thread_is_refused(loop: LoopThread) -> None:
+    async def nested() -> Any:
+        return loop.run(value(1))
+
+    with pytest.raises(WrongThread, match="wait for itself"):
+        loop.run(nested())
+
+
+def test_output_of_long_tasks_does_not_land_in_the_cell_that_started_them(
+    loop: LoopThread,
+) -> None:
+    cell = contextvars.ContextVar("cell", default="none")
+    cell.set("In [7]")
+
+    async def look() -> str:
+        return cell.get()
+
+    assert loop.run(look()) == "none"
+
+
+def test_a_call_on_an_ended_loop_is_refused_and_leaves_no_coroutine_behind() -> None:
+    loop = loop_thread.acquire()
+    loop.release()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(GatewayClosed, match="connect"):
+            loop.run(value(1))
+        gc.collect()
+    with pytest.raises(GatewayClosed):
+        loop.post(lambda: None)
+
+
+def test_a_loop_that_ends_meanwhile_ends_every_call() -> None:
+    loop = loop_thread.acquire()
+    started = threading.Event()
+    errors: list[BaseException] = []
+
+    async def forever() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    def call() -> None:
+        try:
+            loop.run(forever())
+        except GatewayClosed as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    assert started.wait(5)
+    loop.release()
+    thread.join(5)
+    assert [type(error) for error in errors] == [GatewayClosed]
+
+
+def test_a_release_on_the_loop_thread_itself_does_not_wait_for_itself() -> None:
+    loop = loop_thread.acquire()
+    loop.post(loop.release)
+    loop._thread.join(5)
+    assert not loop.alive
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_is_told_and_gets_a_loop_of_its_own(loop: LoopThread) -> None:
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            with pytest.raises(GatewayClosed, match="forked"):
+                loop.run(value(1))
+            own = loop_thread.acquire()
+            if own is not loop and own.run(value(7)) == 7:
+                own.release()
+                status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert loop.run(value(1)) == 1

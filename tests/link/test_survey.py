@@ -1,0 +1,275 @@
+"""A survey's row, marks and end, over a simulated gateway; its rows also when nobody answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from neogate_lab.errors import ConnectionLost, InvalidRequest, NoAnswer, StoreError
+from neogate_lab.link.async_gateway import AsyncGateway
+from neogate_lab.link.memory import MemoryLedger
+from neogate_lab.link.survey import AsyncSurvey
+from neogate_lab.simulator import SimulatedGateway
+
+from .support import FakeClock, eventually, turn
+
+
+@pytest.fixture
+def sim() -> Iterator[SimulatedGateway]:
+    with SimulatedGateway(restless=False) as sim:
+        yield sim
+
+
+class World:
+    def __init__(self, sim: SimulatedGateway) -> None:
+        self.sim = sim
+        self.clock = FakeClock()
+        self.ledger = MemoryLedger()
+        self.gw = AsyncGateway(
+            sim.host,
+            port=sim.port,
+            username=sim.username,
+            password=sim.password,
+            name="lab",
+            ledger=self.ledger,
+            clock=self.clock,
+            command_timeout=0.2,
+        )
+
+    def rows(self, **equals: Any) -> list[dict[str, Any]]:
+        return [
+            row
+            for row in self.ledger.tables.get("signal", [])
+            if all(row[name] == value for name, value in equals.items())
+        ]
+
+    async def ticks(self, survey: AsyncSurvey, number: int) -> None:
+        """Let the survey's fake time pass until so many ticks are done."""
+        await eventually(lambda: survey.done >= 1)
+        while survey.done < number:
+            before = survey.done
+            await self.clock.advance(survey._sampler.every)
+            await eventually(lambda: survey.done > before)  # noqa: B023
+
+
+@pytest.fixture
+async def world(sim: SimulatedGateway) -> AsyncIterator[World]:
+    world = World(sim)
+    async with world.gw:
+        yield world
+
+
+async def test_every_tick_is_a_row_a_port(world: World) -> None:
+    survey = await world.gw.survey(every=10, duration=30, label="roof", name="s")
+    await world.ticks(survey, 3)
+    await survey.wait()
+    assert (survey.done, survey.total, survey.running) == (3, 3, False)
+    rows = world.rows(survey="s", label="roof", ok=True)
+    assert [(row["port"], row["span"]) for row in rows] == [(p, p + 1) for p in (1, 2, 3, 4)] * 3
+    assert len({row["time"] for row in rows}) == 3
+
+
+async def test_its_settings_and_its_end_are_on_record(world: World) -> None:
+    survey = await world.gw.survey(every=10, duration=20, port=[2, 1], label="roof", name="s")
+    await world.ticks(survey, 2)
+    await survey.wait()
+    (row,) = world.ledger.tables["surveys"]
+    assert (row["name"], row["every_s"], row["duration_s"]) == ("s", 10, 20)
+    assert json.loads(row["ports"]) == [2, 1]
+    assert (row["reason"], row["label"]) == ("done", "roof")
+    assert row["stopped_at"] == world.clock.now()
+
+
+async def test_stopping_and_closing_are_told_apart(world: World) -> None:
+    first = await world.gw.survey(every=10, name="first")
+    second = await world.gw.survey(every=10, name="second")
+    await eventually(lambda: first.done and second.done)
+    await first.stop()
+    await first.stop()
+    await world.gw.close()
+    reasons = {row["name"]: row["reason"] for row in world.ledger.tables["surveys"]}
+    assert reasons == {"first": "stopped", "second": "closed"}
+    assert not second.running
+
+
+async def test_marks_are_rows_and_labels(world: World) -> None:
+    survey = await world.gw.survey(every=10, name="s", port=[1, 2])
+    await world.ticks(survey, 1)
+    await world.clock.advance(1)
+    await survey.mark("cellar")
+    await survey.mark("yard", port=2)
+    await world.ticks(survey, 2)
+    await survey.stop()
+    marks = world.ledger.tables["marks"]
+    assert [(row["port"], row["label"], row["survey"]) for row in marks] == [
+        (None, "cellar", "s"),
+        (2, "yard", "s"),
+    ]
+    assert [row["label"] for row in world.rows()] == ["", "", "cellar", "yard"]
+    with pytest.raises(InvalidRequest, match="has ended"):
+        await survey.mark("late")
+
+
+async def test_bad_marks_change_nothing(world: World) -> None:
+    survey = await world.gw.survey(every=10, name="s")
+    with pytest.raises(InvalidRequest):
+        await survey.mark(None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match="no port 9"):
+        await survey.mark("x", port=9)
+    assert "marks" not in world.ledger.tables
+    await survey.stop()
+
+
+async def test_while_the_link_is_down_rows_say_so(world: World) -> None:
+    survey = await world.gw.survey(every=10, name="s")
+    await eventually(lambda: survey.done == 1)
+    world.sim.stop()
+    await eventually(lambda: world.gw.status.startswith("down"))
+    await world.ticks(survey, 3)
+    world.sim.start()
+    await world.gw.reconnect()
+    await eventually(lambda: world.gw.status == "connected")
+    await world.ticks(survey, 4)
+    await survey.stop()
+    assert [row["ok"] for row in world.rows(port=1)] == [True, False, False, True]
+    assert [row["error"] for row in world.rows(port=1)] == ["", "disconnected", "disconnected", ""]
+    assert all(row["signal"] is None and row["latency_ms"] is None for row in world.rows(ok=False))
+    events = [row["event"] for row in world.ledger.tables["connections"]]
+    assert events == ["connected", "lost", "restored"]
+
+
+async def test_a_silent_gateway_gives_rows_without_an_answer(world: World) -> None:
+    survey = await world.gw.survey(every=10, name="s", port=1)
+    await eventually(lambda: survey.done == 1)
+    world.sim.swallow(1)
+    await world.ticks(survey, 3)
+    await survey.stop()
+    assert [row["error"] for row in world.rows()] == ["", "no_answer", ""]
+
+
+async def test_stopping_while_the_gateway_is_frozen_ends_with_the_tick(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neogate_lab.link.session.PROBE_TIMEOUT", 0.1)
+    survey = await world.gw.survey(every=10, name="s")
+    await eventually(lambda: survey.done == 1)
+    world.sim.freeze()
+    await world.clock.advance(10)
+    async with asyncio.timeout(5):
+        await survey.stop()
+    assert len(world.rows(ok=False)) == 4
+    assert {row["error"] for row in world.rows(ok=False)} <= {"no_answer", "disconnected"}
+    world.sim.thaw()
+
+
+async def test_closing_while_the_gateway_is_frozen_ends_soon(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neogate_lab.link.async_gateway.CLOSE_GRACE", 0.05)
+    monkeypatch.setattr("neogate_lab.link.session.LOGOFF_GRACE", 0.05)
+    world.gw._connection.session._command_timeout = 60.0
+    survey = await world.gw.survey(every=10, name="s")
+    await eventually(lambda: survey.done == 1)
+    world.sim.freeze()
+    await world.clock.advance(10)
+    async with asyncio.timeout(5):
+        await world.gw.close()
+    assert [row["error"] for row in world.rows(ok=False)] == ["disconnected"] * 4
+    assert world.ledger.tables["surveys"][0]["reason"] == "closed"
+    world.sim.thaw()
+
+
+async def test_a_sleep_of_the_machine_is_one_row_of_connections(world: World) -> None:
+    survey = await world.gw.survey(every=10, name="s", port=1)
+    await world.ticks(survey, 2)
+    world.clock.jump(36_000)
+    await world.clock.advance(10)
+    await eventually(lambda: survey.done > 3000)
+    await survey.stop()
+    gaps = [row for row in world.ledger.tables["connections"] if row["event"] == "asleep"]
+    assert [row["gap_s"] for row in gaps] == [36_000]
+    assert len(world.rows()) <= 4
+
+
+async def test_one_name_at_a_time(world: World) -> None:
+    survey = await world.gw.survey(every=10, name="s")
+    with pytest.raises(InvalidRequest, match="runs already"):
+        await world.gw.survey(every=10, name="s")
+    unnamed = [await world.gw.survey(every=10) for _ in range(3)]
+    assert len({each.name for each in unnamed}) == 3
+    await survey.stop()
+    again = await world.gw.survey(every=10, name="s")
+    for each in (again, *unnamed):
+        await each.stop()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"every": 0.01},
+        {"every": "10s"},
+        {"every": float("nan")},
+        {"every": 10, "duration": -1},
+        {"every": 10, "label": None},
+        {"every": 10, "name": ""},
+        {"every": 10, "port": 9},
+        {"every": 10, "port": []},
+    ],
+    ids=str,
+)
+async def test_what_cannot_be_surveyed_is_refused(world: World, bad: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest):
+        await world.gw.survey(**bad)
+    assert "surveys" not in world.ledger.tables
+
+
+async def test_waiting_for_too_long_is_no_answer_and_stops_nothing(world: World) -> None:
+    survey = await world.gw.survey(every=10, name="s")
+    with pytest.raises(NoAnswer, match="still runs"):
+        await survey.wait(0.01)
+    assert survey.running
+    await survey.stop()
+
+
+async def test_rows_that_cannot_be_stored_end_it_and_say_so(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    survey = await world.gw.survey(every=10, name="s")
+    await eventually(lambda: survey.done == 1)
+
+    def broken(table: str, rows: Any) -> Any:
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.ledger, "append", broken)
+        await world.clock.advance(10)
+        await eventually(lambda: not survey.running)
+    with pytest.raises(StoreError):
+        await survey.wait()
+    assert world.ledger.tables["surveys"][0]["reason"] == "failed"
+    assert "the disk is full" in caplog.text
+
+
+async def test_a_survey_needs_to_know_the_ports(world: World) -> None:
+    world.gw._spans = ()
+    world.sim.stop()
+    await eventually(lambda: world.gw.status.startswith("down"))
+    with pytest.raises(ConnectionLost):
+        await world.gw.survey(every=10)
+    with pytest.raises(ConnectionLost):
+        await world.gw.sample()
+
+
+async def test_the_end_is_told_on_the_loop(world: World) -> None:
+    ended: list[bool] = []
+    survey = await world.gw.survey(every=10, duration=10)
+    survey.when_ended(lambda: ended.append(True))
+    await survey.wait()
+    await turn()
+    survey.when_ended(lambda: ended.append(False))
+    await turn()
+    assert ended == [True, False]

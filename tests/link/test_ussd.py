@@ -1,0 +1,334 @@
+"""USSD beside everything else: own sessions, one exchange a port, no answer mixed up (WIRE §9)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from neogate_lab.errors import (
+    ConnectionLost,
+    InvalidRequest,
+    NeogateWarning,
+    NoAnswer,
+)
+from neogate_lab.link.async_gateway import AsyncGateway
+from neogate_lab.link.memory import MemoryLedger
+from neogate_lab.simulator import SimulatedGateway, UssdAnswer
+
+from .support import Listening, Peer, answer, eventually, follows, listening, turn
+
+
+@asynccontextmanager
+async def gateway(sim: SimulatedGateway, **settings: Any) -> AsyncIterator[AsyncGateway]:
+    async with AsyncGateway(
+        sim.host, port=sim.port, username=sim.username, password=sim.password, **settings
+    ) as gw:
+        yield gw
+
+
+@pytest.fixture
+def sim() -> Any:
+    with SimulatedGateway(ussd_delay=0.01, restless=False) as sim:
+        yield sim
+
+
+# -- on the simulator ------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (UssdAnswer("done"), "done"),
+        (UssdAnswer("1 a", {"1": UssdAnswer("b")}), "menu"),
+        (UssdAnswer("bye", responses=2), "ended"),
+        (UssdAnswer(responses=3), "other_client"),
+        (UssdAnswer(responses=4), "not_supported"),
+        (UssdAnswer(responses=5), "network_timeout"),
+        (UssdAnswer(trouble="failed"), "failed"),
+        (UssdAnswer(trouble="busy"), "busy"),
+        (UssdAnswer(trouble="timeout"), "timeout"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_every_outcome_is_returned_and_kept(
+    sim: SimulatedGateway, reply: UssdAnswer, outcome: str
+) -> None:
+    sim.set_ussd(1, "*100#", reply)
+    ledger = MemoryLedger()
+    async with gateway(sim, ledger=ledger) as gw:
+        got = await gw.ussd("*100#", port=1)
+    assert got.outcome == outcome
+    (row,) = ledger.tables["ussd"]
+    assert (row["outcome"], row["code"], row["port"], row["span"]) == (outcome, "*100#", 1, 2)
+    assert row["latency_ms"] >= 0
+
+
+async def test_a_ussd_stalls_nothing_else(sim: SimulatedGateway) -> None:
+    sim.set_ussd(1, "*100#", UssdAnswer("late", delay=0.5))
+    async with gateway(sim) as gw:
+        running = asyncio.create_task(gw.ussd("*100#", port=1))
+        await eventually(lambda: any("ussd" in c.text for c in sim.commands))
+        assert len(await gw.spans()) == 4
+        waiting = asyncio.create_task(gw.wait_for_sms(timeout=5))
+        await turn()
+        sim.receive_sms(port=2, sender="900", text="meanwhile")
+        assert (await waiting).text == "meanwhile"
+        assert not running.done()
+        assert (await running).text == "late"
+
+
+async def test_sessions_are_opened_when_needed_and_events_come_once(sim: SimulatedGateway) -> None:
+    async with gateway(sim) as gw:
+        assert sim.sessions == 1
+        heard: list[str] = []
+        gw.listen(lambda message: heard.append(message.text))
+        await gw.ussd("*100#", port=1)
+        assert sim.sessions == 2
+        sim.receive_sms(port=1, sender="900", text="once")
+        await eventually(lambda: heard)
+        await gw.ussd("*100#", port=2)
+        assert (heard, sim.sessions) == (["once"], 2)
+
+
+async def test_ports_talk_at_the_same_time(sim: SimulatedGateway) -> None:
+    sim.set_ussd(None, "*100#", UssdAnswer("x", delay=0.3))
+    async with gateway(sim) as gw:
+        replies = await asyncio.gather(*(gw.ussd("*100#", port=port) for port in (1, 2, 3)))
+        assert [reply.port for reply in replies] == [1, 2, 3]
+        assert sim.sessions == 4
+
+
+async def test_a_menu_is_walked_and_written_down(sim: SimulatedGateway) -> None:
+    tree = {"": "1 Balance\n2 More", "1": "12.50", "2": {"": "1 Deep", "1": "Bottom"}}
+    sim.set_ussd(1, "*100#", tree)
+    async with gateway(sim) as gw:
+        async with gw.ussd_session(1) as session:
+            first = await session.send("*100#")
+            assert first.menu
+            assert first.choices == {"1": "Balance", "2": "More"}
+            assert (await session.send("2")).menu
+            assert (await session.send("1")).text == "Bottom"
+        assert [turn.sent for turn in session.transcript()] == ["*100#", "2", "1"]
+        with pytest.raises(InvalidRequest, match="was left"):
+            await session.send("*100#")
+        assert (await gw.ussd("*100#", port=1)).menu  # the port is free again
+
+
+async def test_an_answer_to_a_menu_may_be_any_line_but_a_code_may_not(
+    sim: SimulatedGateway,
+) -> None:
+    sim.set_ussd(1, "*100#", {"": "Your name?", "Anna Maria": "Hello"})
+    async with gateway(sim) as gw, gw.ussd_session(1) as session:
+        with pytest.raises(InvalidRequest):
+            await session.send("Anna Maria")
+        await session.send("*100#")
+        with pytest.raises(InvalidRequest, match="quote"):
+            await session.send('a" 5 "b')
+        assert (await session.send("Anna Maria")).text == "Hello"
+
+
+async def test_one_conversation_a_port(sim: SimulatedGateway) -> None:
+    async with gateway(sim) as gw:
+        async with gw.ussd_session(1):
+            with pytest.raises(InvalidRequest, match="another USSD"):
+                await gw.ussd("*100#", port=1)
+            with pytest.raises(InvalidRequest):
+                gw.ussd_session(1).open()
+            assert (await gw.ussd("*100#", port=2)).outcome == "done"
+        assert (await gw.ussd("*100#", port=1)).outcome == "done"
+
+
+@pytest.mark.parametrize("bad", ['*100"#', "", "*1 00#", "*100#\r\nAction: Logoff", "abc"])
+async def test_a_bad_code_is_refused_before_anything_is_sent(
+    sim: SimulatedGateway, bad: str
+) -> None:
+    async with gateway(sim) as gw:
+        before = len(sim.commands)
+        with pytest.raises(InvalidRequest):
+            await gw.ussd(bad, port=1)
+        with pytest.raises(InvalidRequest):
+            await gw.ussd("*100#", port=9)
+        with pytest.raises(InvalidRequest):
+            gw.ussd_session(9)
+        assert not any("ussd" in command.text for command in sim.commands[before:])
+
+
+async def test_an_interrupted_ussd_blocks_neither_the_pool_nor_other_ports(
+    sim: SimulatedGateway,
+) -> None:
+    sim.set_ussd(1, "*100#", UssdAnswer(trouble="never"))
+    async with gateway(sim) as gw:
+        running = asyncio.create_task(gw.ussd("*100#", port=1))
+        await eventually(lambda: any("ussd" in c.text for c in sim.commands))
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert (await gw.ussd("*100#", port=2)).outcome == "done"
+
+
+async def test_while_the_link_is_down_it_fails_at_once(sim: SimulatedGateway) -> None:
+    async with gateway(sim) as gw:
+        sim.stop()
+        await eventually(lambda: gw.status.startswith("down"))
+        with pytest.raises(ConnectionLost, match=r"next attempt|restored"):
+            await gw.ussd("*100#", port=1)
+
+
+async def test_a_refused_second_session_falls_back_to_the_first_with_one_warning() -> None:
+    with SimulatedGateway(ussd_delay=0.01, login_delay=0.01) as sim:
+        async with gateway(sim) as gw:
+            sim.refuse_logins("Login Already In Use")
+            with pytest.warns(NeogateWarning, match="no second session") as caught:
+                assert (await gw.ussd("*114#", port=1)).text == "Bonus: 5"
+            attempts = sim.login_attempts
+            assert (await gw.ussd("*114#", port=1)).text == "Bonus: 5"
+            assert len(caught) == 1
+            assert sim.login_attempts == attempts  # the refusal is remembered for a while
+
+
+# -- states of the port ----------------------------------------------------------------------------
+class Port:
+    """A gateway of one port whose state and answers the test decides."""
+
+    def __init__(self) -> None:
+        self.states: list[str] = []
+        self.answers: list[str | None] = []
+        self.log: list[str] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def serve(self, peer: Peer) -> None:
+        self.tasks.append(asyncio.create_task(self._serve(peer)))
+
+    async def _serve(self, peer: Peer) -> None:
+        await peer.hear_login()
+        while True:
+            try:
+                action = await peer.action()
+            except (asyncio.IncompleteReadError, TimeoutError, ConnectionError):
+                return
+            command = action.get("command", "")
+            if action["action"] != "SMSCommand":
+                peer.say(answer(action, "Goodbye", "Thanks"))
+            elif command == "gsm show spans":
+                peer.say(follows(action, "GSM span 2: Power on, Up, Active, Standard\n"))
+            elif command.startswith("gsm show span"):
+                state = self.states.pop(0) if self.states else "READY"
+                self.log.append(state or "no state")
+                line = f"State: {state}\n" if state else "Status: Power on, Up\n"
+                peer.say(follows(action, line))
+            else:
+                self.log.append("sent")
+                body = self.answers.pop(0) if self.answers else reply("ok")
+                if body is not None:
+                    peer.say(follows(action, body))
+
+
+def reply(text: str) -> str:
+    return (
+        "1:Received USSD success on span: 2\n\tUSSD Responses: 0\n\tUSSD Code: 15\n"
+        f"\tUSSD Len: {len(text)}\n\tUSSD Message: {text}\n"
+    )
+
+
+TIMEOUT = "0:Send USSD timeout on span 2\n"
+
+
+@asynccontextmanager
+async def one_port(
+    script: Callable[[Port], None], **settings: Any
+) -> AsyncIterator[tuple[AsyncGateway, Port]]:
+    port = Port()
+    script(port)
+
+    async def accept(listener: Listening) -> None:
+        while True:
+            port.serve(await listener._peers.get())
+
+    async with listening() as listener:
+        accepting = asyncio.create_task(accept(listener))
+        try:
+            async with AsyncGateway(
+                "127.0.0.1", port=listener.port, username="a", password="b", **settings
+            ) as gw:
+                yield gw, port
+        finally:
+            for task in (accepting, *port.tasks):
+                task.cancel()
+            await asyncio.gather(accepting, *port.tasks, return_exceptions=True)
+
+
+async def test_a_port_in_the_middle_of_a_ussd_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("neogate_lab.link.ussd.POLL_SECONDS", 0.01)
+
+    def script(port: Port) -> None:
+        port.states = ["USSD SENDING", "USSD SENDING", "READY"]
+
+    async with one_port(script) as (gw, port):
+        got = await gw.ussd("*100#", port=1)
+        assert (got.text, got.doubtful) == ("ok", False)
+        assert port.log == ["USSD SENDING", "USSD SENDING", "READY", "sent"]
+
+
+async def test_a_port_that_stays_busy_is_told_as_busy_and_nothing_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("neogate_lab.link.ussd.POLL_SECONDS", 0.01)
+
+    def script(port: Port) -> None:
+        port.states = ["USSD SENDING"] * 1000
+
+    async with one_port(script) as (gw, port):
+        got = await gw.ussd("*100#", port=1, timeout=0.1)
+        assert got.outcome == "busy"
+        assert "sent" not in port.log
+
+
+@pytest.mark.parametrize("state", ["SMS SENDING", "CALL ACTIVE", "NET REQ"])
+async def test_other_states_do_not_hold_a_ussd_up(state: str) -> None:
+    def script(port: Port) -> None:
+        port.states = [state]
+
+    async with one_port(script) as (gw, port):
+        assert (await gw.ussd("*100#", port=1)).outcome == "done"
+        assert port.log == [state, "sent"]
+
+
+async def test_after_a_timeout_a_reply_of_a_port_without_state_is_doubtful() -> None:
+    def script(port: Port) -> None:
+        port.states = [""] * 10
+        port.answers = [TIMEOUT, reply("of the first?"), reply("clear")]
+
+    async with one_port(script) as (gw, _):
+        replies = [await gw.ussd("*100#", port=1) for _ in range(3)]
+        assert [(got.outcome, got.doubtful) for got in replies] == [
+            ("timeout", False),
+            ("done", True),
+            ("done", False),
+        ]
+
+
+async def test_after_a_timeout_a_port_that_says_ready_is_believed() -> None:
+    def script(port: Port) -> None:
+        port.answers = [TIMEOUT, reply("mine")]
+
+    async with one_port(script) as (gw, _):
+        replies = [await gw.ussd("*100#", port=1) for _ in range(2)]
+        assert [(got.outcome, got.doubtful) for got in replies] == [
+            ("timeout", False),
+            ("done", False),
+        ]
+
+
+async def test_a_silent_gateway_is_no_outcome_and_casts_doubt_on_the_next_reply() -> None:
+    def script(port: Port) -> None:
+        port.states = [""] * 10
+        port.answers = [None, reply("of the first?")]
+
+    async with one_port(script, command_timeout=0.2) as (gw, _):
+        with pytest.raises(NoAnswer):
+            await gw.ussd("*100#", port=1, timeout=0.1)
+        assert (await gw.ussd("*100#", port=1)).doubtful

@@ -1,0 +1,181 @@
+"""A survey as notebooks handle it: bar, marks, frame, the stop button, and what stays on record."""
+
+from __future__ import annotations
+
+import gc
+import io
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import neogate_lab as ng
+from neogate_lab.errors import InvalidRequest, NoAnswer
+from neogate_lab.gateway import Gateway
+from neogate_lab.simulator import SimulatedGateway
+
+
+@pytest.fixture
+def sim() -> Iterator[SimulatedGateway]:
+    with SimulatedGateway(restless=False) as sim:
+        yield sim
+
+
+@pytest.fixture
+def gw(sim: SimulatedGateway) -> Iterator[Gateway]:
+    with ng.connect(
+        sim.host,
+        port=sim.port,
+        username=sim.username,
+        password=sim.password,
+        name="lab",
+        store=":memory:",
+        command_timeout=1.0,
+    ) as gw:
+        yield gw
+
+
+def eventually(holds: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 5
+    while not (seen := holds()):
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.005)
+    return seen
+
+
+def start(gw: Gateway, **settings: Any) -> ng.Survey:
+    return gw.survey(**({"every": "100ms", "progress": False} | settings))
+
+
+def test_a_survey_with_an_end(gw: Gateway) -> None:
+    survey = start(gw, duration="0.5s", label="roof", name="s")
+    survey.wait()
+    survey.wait()
+    assert (survey.done, survey.total, survey.running) == (5, 5, False)
+    frame = survey.frame()
+    assert len(frame) == 20
+    assert set(frame.label) == {"roof"}
+    steps = frame[frame.port == 1].time.diff().dropna().dt.total_seconds()
+    assert steps.tolist() == [0.1] * 4
+    assert repr(survey) == "<Survey 's': ended, 5 of 5 ticks>"
+    assert gw.store.surveys().reason.tolist() == ["done"]
+
+
+def test_leaving_the_block_stops_it(gw: Gateway) -> None:
+    with start(gw) as survey:
+        eventually(lambda: survey.done)
+        assert survey.running
+        assert "running" in repr(survey)
+    assert not survey.running
+    survey.stop()
+    row = gw.store.surveys().iloc[0]
+    assert row.reason == "stopped"
+    assert row.stopped_at >= row.time
+
+
+def test_marks_divide_the_rows(gw: Gateway) -> None:
+    with start(gw, port=[1, 2]) as survey:
+        eventually(lambda: survey.done)
+        survey.mark("cellar")
+        done = survey.done
+        eventually(lambda: survey.done > done + 1)
+        survey.mark("yard", port=2)
+        done = survey.done
+        eventually(lambda: survey.done > done + 1)
+    labels = survey.frame().groupby("port").label.unique()
+    assert labels[1].tolist() == ["", "cellar"]
+    assert labels[2].tolist() == ["", "cellar", "yard"]
+    assert gw.store.marks().label.tolist() == ["cellar", "yard"]
+    with pytest.raises(InvalidRequest, match="has ended"):
+        survey.mark("late")
+
+
+def test_the_stop_button_ends_the_wait_not_the_survey(gw: Gateway) -> None:
+    survey = start(gw, duration="1h")
+    pressing = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
+    pressing.start()
+    with pytest.raises(KeyboardInterrupt):
+        survey.wait()
+    pressing.join()
+    assert survey.running
+    survey.stop()
+    assert survey.done < 100
+
+
+def test_waiting_needs_an_end_or_a_limit(gw: Gateway) -> None:
+    with start(gw) as survey:
+        with pytest.raises(InvalidRequest, match="no end"):
+            survey.wait()
+        with pytest.raises(NoAnswer):
+            survey.wait("0.05s")
+        with pytest.raises(InvalidRequest, match="timeout takes"):
+            survey.wait("soon")
+    survey.wait()
+
+
+def test_the_link_may_go_and_come_back(sim: SimulatedGateway, gw: Gateway) -> None:
+    with start(gw, port=1) as survey:
+        eventually(lambda: survey.done)
+        sim.stop()
+        eventually(lambda: "disconnected" in set(survey.frame().error))
+        sim.start()
+        gw.reconnect()
+        eventually(lambda: gw.status == "connected")
+        done = survey.done
+        eventually(lambda: survey.done > done + 1)
+    frame = survey.frame()
+    lost = frame[~frame.ok]
+    assert set(lost.error) == {"disconnected"}
+    assert lost.signal.isna().all()
+    assert frame.ok.iloc[-1]
+    assert frame.time.diff().dropna().dt.total_seconds().round(6).tolist() == [0.1] * (
+        len(frame) - 1
+    )
+
+
+def test_closing_the_gateway_ends_it(gw: Gateway) -> None:
+    survey = start(gw)
+    eventually(lambda: survey.done)
+    gw.close()
+    assert not survey.running
+    survey.stop()
+    survey.wait()
+
+
+def test_a_dropped_gateway_object_is_held_by_its_survey(gw: Gateway) -> None:
+    survey = start(gw, duration="0.3s")
+    gc.collect()
+    survey.wait()
+    assert survey.done == 3
+
+
+def test_a_bar_moves_and_is_finished(gw: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr("sys.stderr", screen)
+    survey = start(gw, duration="0.3s", name="the roof", progress=True)
+    survey.wait()
+    eventually(lambda: "3/3" in screen.getvalue())
+    assert "the roof" in screen.getvalue()
+    assert not any("tqdm" in thread.name.lower() for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"every": "soon"},
+        {"every": 0},
+        {"every": 0.01},
+        {"duration": "-1s"},
+        {"port": 9},
+        {"label": None},
+        {"name": 5},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_surveyed_is_refused(gw: Gateway, bad: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest):
+        start(gw, **bad)
+    assert len(gw.store.surveys()) == 0
