@@ -23,10 +23,11 @@ from neogate_lab.history.frames import frame_of
 from neogate_lab.history.schema import VIEWS
 from neogate_lab.history.store import Store
 from neogate_lab.link import loop_thread
-from neogate_lab.link.async_gateway import AsyncGateway, LinkOptions
+from neogate_lab.link.async_gateway import AsyncGateway
 from neogate_lab.link.handlers import Handlers, SmsHandler
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.loop_thread import LoopThread
+from neogate_lab.link.options import LinkOptions
 from neogate_lab.link.outbox import SmsResult
 from neogate_lab.link.ussd import AsyncUssdSession, UssdTurn
 from neogate_lab.protocol.records import SpanDetail, SpanStatus, UssdReply

@@ -5,17 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import logging
-import numbers
-import operator
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, tzinfo
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from neogate_lab.errors import (
     CommandRefused,
@@ -34,15 +27,15 @@ from neogate_lab.link.inbound import Inbound, fire_and_log
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.ledger import Ledger
 from neogate_lab.link.memory import MemoryLedger
+from neogate_lab.link.options import LinkOptions, check_seconds
 from neogate_lab.link.outbox import Outbox, SmsResult, new_id
 from neogate_lab.link.pool import SessionPool
+from neogate_lab.link.ports import Ports
 from neogate_lab.link.sampler import (
     Measurement,
     Sampler,
     Target,
     check_label,
-    failed,
-    measured,
 )
 from neogate_lab.link.session import Credentials, Session
 from neogate_lab.link.survey import AsyncSurvey
@@ -54,16 +47,13 @@ from neogate_lab.protocol.records import (
     SpanStatus,
     UssdReply,
     parse_send_status,
-    parse_span_detail,
-    parse_spans,
 )
 from neogate_lab.protocol.wire import Packet
 from neogate_lab.times import Moment, moment
 
-__all__ = ["AsyncGateway", "LinkOptions"]
+__all__ = ["AsyncGateway"]
 
 T = TypeVar("T")
-_Answer = SpanDetail | NeogateError
 
 logger = logging.getLogger(__name__)
 
@@ -71,62 +61,6 @@ SHORTEST_TICK = 0.1
 """Seconds."""
 CLOSE_GRACE = 1.0
 """Seconds that a survey's running tick gets to finish when the gateway is closed."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkOptions:
-    """How to talk to a gateway; the keywords of `neogate_lab.connect`, checked.
-
-    Raises
-    ------
-    InvalidRequest
-        A value is out of range; the message names it.
-    """
-
-    span_offset: int = 1
-    gateway_timezone: str | None = None
-    connect_timeout: float = 10.0
-    command_timeout: float = 15.0
-    keepalive: float = 30.0
-    sms_interval: float = 10.0
-    sms_status_timeout: float = 180.0
-    sms_budget: int | None = None
-    part_timeout: float = 300.0
-    max_line: int = 1024
-    record: Path | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("connect_timeout", "command_timeout", "keepalive", "part_timeout"):
-            _number(name, getattr(self, name), above=0)
-        for name in ("sms_interval", "sms_status_timeout"):
-            _number(name, getattr(self, name), least=0)
-        for name, least in (("max_line", 128), ("span_offset", 0), ("sms_budget", 0)):
-            value = getattr(self, name)
-            if value is None and name == "sms_budget":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InvalidRequest(f"{name} must be a whole number >= {least}, not {value!r}")
-        _ = self.zone
-
-    @property
-    def zone(self) -> tzinfo | None:
-        """`gateway_timezone` as a tzinfo."""
-        if self.gateway_timezone is None:
-            return None
-        try:
-            return ZoneInfo(self.gateway_timezone)
-        except (ZoneInfoNotFoundError, ValueError, TypeError) as error:
-            raise InvalidRequest(
-                f"gateway_timezone={self.gateway_timezone!r} is no known time zone; give a name "
-                "such as 'Europe/Rome' or 'UTC'"
-            ) from error
-
-
-def _number(name: str, value: Any, *, above: float | None = None, least: float = 0) -> None:
-    fits = isinstance(value, numbers.Real) and not isinstance(value, bool) and value < 1e9
-    if not fits or value < least or (above is not None and value <= above):
-        bound = f"> {above:g}" if above is not None else f">= {least:g}"
-        raise InvalidRequest(f"{name} must be a number of seconds {bound}, not {value!r}")
 
 
 class AsyncGateway:
@@ -187,9 +121,6 @@ class AsyncGateway:
         commands.login(username, password)  # what can't be sent fails here, before any connection
         self._ledger: Ledger = MemoryLedger() if ledger is None else ledger
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._spelling: commands.Spelling | None = None
-        self._spans: tuple[int, ...] = ()
-        self._identities: dict[int, dict[str, Any]] = {}
         self._handlers = Handlers()
         self._surveys: list[AsyncSurvey] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -238,6 +169,14 @@ class AsyncGateway:
             self._wirelog = WireLog(options.record)
         self._connection = Connection(self._where, self._open_main, self._record_link, self._clock)
         self._pool = SessionPool(self._open_beside)
+        self._ports = Ports(
+            self._ledger,
+            self._connection,
+            gateway=self.name,
+            where=self._where,
+            span_offset=options.span_offset,
+            clock=self._clock,
+        )
         self._inbound = Inbound(
             self._ledger,
             gateway=self.name,
@@ -258,7 +197,7 @@ class AsyncGateway:
             self._ledger,
             self._connection,
             self._pool,
-            self._detail,
+            self._ports.detail,
             gateway=self._where,
             name=self.name,
             command_timeout=options.command_timeout,
@@ -334,16 +273,8 @@ class AsyncGateway:
         ConnectionLost, NoAnswer, CommandRefused
             The link is down; the gateway is silent; it refused.
         """
-        body = await self._session.command(
-            commands.cli(commands.show_spans()), what="`gsm show spans`"
-        )
-        statuses = parse_spans(body)
-        if not statuses and body.strip():
-            raise ProtocolError(
-                f"{self._where} answered `gsm show spans` with something else", body
-            )
-        self._spans = tuple(status.span for status in statuses)
-        return statuses
+        self._check_open()
+        return await self._ports.spans()
 
     async def diagnostics(self, port: int | Iterable[int] | None = None) -> list[SpanDetail]:
         """Detail of some ports or of all, as `gsm show span N` says now (WIRE §6).
@@ -360,18 +291,8 @@ class AsyncGateway:
         ConnectionLost, NoAnswer, CommandRefused, ProtocolError
             As `spans`; or the answer holds nothing that is known.
         """
-        statuses = {status.span: status for status in await self.spans()}
-        ports = await self._ports(port)
-        details = await self._details([span for _, span in ports])
-        answers = []
-        for (number, span), (detail, _) in zip(ports, details, strict=True):
-            if isinstance(detail, NeogateError):
-                raise detail
-            await self._identify(number, detail)
-            if span in statuses:
-                detail = replace(detail, status=statuses[span])
-            answers.append(detail)
-        return answers
+        self._check_open()
+        return await self._ports.diagnostics(port)
 
     async def sample(
         self, label: str = "", *, port: int | Iterable[int] | None = None
@@ -391,9 +312,9 @@ class AsyncGateway:
             A port that does not exist, a label that is no text.
         """
         check_label(label)
-        ports = await self._ports(port)
+        ports = await self._resolve(port)
         now = self._clock.now()
-        return await self._measure(
+        return await self._ports.measure(
             [Target(now, self.name, number, span, label) for number, span in ports]
         )
 
@@ -450,8 +371,8 @@ class AsyncGateway:
             A port that does not exist, a time that can't be read.
         """
         self._check_open()
-        _number("timeout", timeout, least=0)
-        ports = None if port is None else {number for number, _ in await self._ports(port)}
+        check_seconds("timeout", timeout, least=0)
+        ports = None if port is None else {number for number, _ in await self._resolve(port)}
 
         def wanted(sms: ReceivedSms) -> bool:
             return (
@@ -552,16 +473,16 @@ class AsyncGateway:
         """
         self._check_open()
         if timeout is not None:
-            _number("timeout", timeout, least=0)
+            check_seconds("timeout", timeout, least=0)
         if not (key is None or (isinstance(key, str) and key)):
             raise InvalidRequest("key must be a text that is not empty")
-        port, span = self._place(port)
+        port, span = self._ports.place(port)
         sms_id = new_id()
         commands.cli(
             commands.send_sms(span, to, text, sms_id, self._options.max_line),
             self._options.max_line,
         )
-        await self._ports(port)
+        await self._resolve(port)
         segments = gsm.segment(text)
         row = {
             "queued_at": self._clock.now(),
@@ -602,9 +523,10 @@ class AsyncGateway:
         NoAnswer
             The gateway itself was silent; a silent network is an `outcome`.
         """
-        port, span = self._place(port)
+        self._check_open()
+        port, span = self._ports.place(port)
         command = commands.cli(commands.send_ussd(span, code, timeout), self._options.max_line)
-        await self._ports(port)
+        await self._resolve(port)
         who = object()
         self._ussd.take(port, who)
         try:
@@ -626,9 +548,9 @@ class AsyncGateway:
             No such port.
         """
         self._check_open()
-        port, span = self._place(port)
-        if self._spans and span not in self._spans:
-            raise self._no_such_port([port])
+        port, span = self._ports.place(port)
+        if self._ports.known and (port, span) not in self._ports.known:
+            raise self._ports.missing([port])
         return AsyncUssdSession(
             self._ussd, self._clock, port=port, span=span, max_line=self._options.max_line
         )
@@ -663,9 +585,9 @@ class AsyncGateway:
             A value can't be used, a port does not exist, or a survey of this name runs already.
         """
         check_label(label)
-        _number("every", every, above=0)
+        check_seconds("every", every, above=0)
         if duration is not None:
-            _number("duration", duration, above=0)
+            check_seconds("duration", duration, above=0)
         if every < SHORTEST_TICK:
             raise InvalidRequest(
                 f"every={every:g} s is below {SHORTEST_TICK} s; the gateway caches its readings "
@@ -673,8 +595,8 @@ class AsyncGateway:
             )
         if name is not None and not (isinstance(name, str) and name):
             raise InvalidRequest(f"name must be text that is not empty, not {name!r}")
-        ports = None if port is None else await self._ports(port)
-        if not await self._ports(None):
+        ports = None if port is None else await self._resolve(port)
+        if not await self._resolve(None):
             raise InvalidRequest(f"{self._where} lists no ports")
         self._surveys = [survey for survey in self._surveys if survey.running]
         running = {survey.name for survey in self._surveys}
@@ -687,13 +609,13 @@ class AsyncGateway:
                 f"a survey called {name!r} runs already; stop() it first, or give another name"
             )
         sampler = Sampler(
-            self._measure,
-            self._skip,
+            self._ports.measure,
+            self._ports.skip,
             lambda event, gap: self._record_link(event, "", gap),
             gateway=self.name,
             every=every,
             duration=duration,
-            ports=lambda: ports or self._all_ports(),
+            ports=lambda: ports or self._ports.known,
             label=label,
             name=name,
             clock=self._clock,
@@ -702,7 +624,7 @@ class AsyncGateway:
         survey = AsyncSurvey(
             sampler,
             self._ledger,
-            self._ports,
+            self._resolve,
             gateway=self.name,
             ports=ports,
             duration=duration,
@@ -723,53 +645,15 @@ class AsyncGateway:
     @property
     def known_ports(self) -> str:
         """The ports that the gateway listed last, as people write them: "1-4"."""
-        return _ranges([port for port, _ in self._all_ports()])
+        return str(self._ports) if self._opened else ""
 
     def port_of(self, span: int) -> int:
         """The physical port of a span (WIRE §4)."""
         return span - self._options.span_offset
 
-    def _place(self, port: int) -> tuple[int, int]:
-        """(port, span) of what a user gave as a port: an int, or a cell of a frame."""
-        try:
-            number = -1 if isinstance(port, bool) else operator.index(port)
-        except TypeError:
-            number = -1
-        if number < 0:
-            raise InvalidRequest(f"port must be a whole number from 1, not {port!r}")
-        if number == 0:
-            raise self._no_such_port([number])
-        return number, number + self._options.span_offset
-
-    def _all_ports(self) -> list[tuple[int, int]]:
-        return [(self.port_of(span), span) for span in self._spans]
-
-    async def _ports(self, port: int | Iterable[int] | None) -> list[tuple[int, int]]:
-        """(port, span) of some ports or of all, checked against what the gateway lists."""
+    async def _resolve(self, port: int | Iterable[int] | None) -> list[tuple[int, int]]:
         self._check_open()
-        if port is None:
-            if not self._spans:
-                await self.spans()
-            return self._all_ports()
-        several = port if isinstance(port, Iterable) else [port]
-        wanted = list(dict.fromkeys(self._place(each) for each in several))
-        if not self._spans and self._connection.is_up:
-            await self.spans()
-        unknown = [number for number, span in wanted if span not in self._spans]
-        if unknown and self._connection.is_up:  # a card may have been added
-            await self.spans()
-            unknown = [number for number, span in wanted if span not in self._spans]
-        if (unknown and self._spans) or not wanted:
-            raise self._no_such_port(unknown)
-        return wanted
-
-    def _no_such_port(self, ports: Sequence[int]) -> InvalidRequest:
-        there = [number for number, _ in self._all_ports()]
-        wrong = ", ".join(map(str, ports)) or "(none given)"
-        return InvalidRequest(
-            f"{self._where} has no port {wrong}; it has {_ranges(there) or 'none'} "
-            f"(ports as printed on the box: span minus {self._options.span_offset})"
-        )
+        return await self._ports.resolve(port)
 
     # -- behind the verbs ------------------------------------------------------------------------
     def _check_open(self) -> None:
@@ -805,7 +689,7 @@ class AsyncGateway:
             self._wirelog.write(self._clock.now(), direction, data)
 
     def _open_main(self, on_lost: Callable[[str], None]) -> Awaitable[Session]:
-        self._spelling = None  # the device behind the address may be another one now
+        self._ports.forget_spelling()
         return self._open_session(True, self._take_event, on_lost)
 
     def _open_beside(self) -> Awaitable[Session]:
@@ -868,106 +752,6 @@ class AsyncGateway:
             commands.cli(text, self._options.max_line), what=f"an SMS on port {row['port']}"
         )
 
-    async def _detail(self, session: Session, span: int) -> SpanDetail:
-        """One span's detail, in the spelling that this firmware knows (WIRE §6)."""
-        spellings: tuple[commands.Spelling, ...] = ("gsm show span", "gsm show")
-        if self._spelling is not None:
-            spellings = (self._spelling,)
-        what = f"the detail of port {self.port_of(span)}"
-        for spelling in spellings:
-            action = commands.cli(commands.show_span(span, spelling))
-            try:
-                body = await session.command(action, what=what)
-            except CommandRefused as error:
-                if spelling is not spellings[-1] and _unknown_command(error):
-                    continue
-                raise
-            detail = parse_span_detail(body, span)
-            self._spelling = spelling
-            return detail
-        raise AssertionError("unreachable: the last spelling returns or raises")
-
-    async def _details(self, spans: Sequence[int]) -> list[tuple[_Answer, datetime]]:
-        """All details of one round, and when each came; pipelined once the spelling is known."""
-        session = self._session
-
-        async def ask(span: int) -> tuple[_Answer, datetime]:
-            try:
-                return await self._detail(session, span), self._clock.now()
-            except NeogateError as error:
-                return error, self._clock.now()
-
-        first = []
-        rest = list(spans)
-        while self._spelling is None and rest:
-            first.append(await ask(rest.pop(0)))
-        return [*first, *await asyncio.gather(*map(ask, rest))]
-
-    async def _measure(self, targets: Sequence[Target]) -> list[Measurement]:
-        details: list[tuple[_Answer, datetime]]
-        try:
-            details = await self._details([target.span for target in targets])
-        except (ConnectionLost, GatewayClosed) as error:
-            details = [(error, self._clock.now())] * len(targets)
-        rows = []
-        for target, (detail, at) in zip(targets, details, strict=True):
-            latency = 1000 * (at - target.time).total_seconds()
-            if isinstance(detail, SpanDetail):
-                rows.append(measured(target, detail, latency))
-                await self._identify(target.port, detail)
-            elif isinstance(detail, NoAnswer):
-                rows.append(failed(target, "no_answer", latency))
-            elif isinstance(detail, ConnectionLost | GatewayClosed):
-                rows.append(failed(target, "disconnected"))
-            elif isinstance(detail, CommandRefused):
-                rows.append(failed(target, "refused", latency))
-            elif isinstance(detail, ProtocolError):
-                rows.append(failed(target, "unparsed", latency))
-            else:
-                raise detail
-        return await self._store(rows)
-
-    async def _skip(self, targets: Sequence[Target]) -> list[Measurement]:
-        return await self._store([failed(target, "missed") for target in targets])
-
-    async def _store(self, rows: Sequence[Measurement]) -> list[Measurement]:
-        row_ids = await asyncio.wrap_future(
-            self._ledger.append("signal", [row.as_row() for row in rows])
-        )
-        return [replace(row, row_id=row_id) for row, row_id in zip(rows, row_ids, strict=True)]
-
-    async def _identify(self, port: int, detail: SpanDetail) -> None:
-        """Record what the port holds, when that changed."""
-        fields = asdict(detail)
-        row = {
-            name: fields[name]
-            for name in (
-                "span",
-                "manufacturer",
-                "model",
-                "revision",
-                "imei",
-                "imsi",
-                "operator",
-                "country",
-                "smsc",
-            )
-        }
-        if self._identities.get(port) == row:
-            return
-        await asyncio.wrap_future(
-            self._ledger.identify(
-                {
-                    **row,
-                    "time": self._clock.now(),
-                    "gateway": self.name,
-                    "port": port,
-                    "extra": json.dumps(detail.extra, ensure_ascii=False, sort_keys=True),
-                }
-            )
-        )
-        self._identities[port] = row
-
     def _record_link(self, event: str, reason: str, gap: float | None) -> None:
         row = {
             "time": self._clock.now(),
@@ -981,19 +765,3 @@ class AsyncGateway:
             fire_and_log(self._ledger.append("connections", [row]), what)
         except NeogateError as error:  # the store was closed first; the link must go on
             logger.error("%s: %s", what, error)
-
-
-def _unknown_command(error: CommandRefused) -> bool:
-    words = str(error).lower()
-    return any(w in words for w in ("no such command", "usage:", "invalid span 'span'"))
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """1-4, 7: ports as people write them."""
-    spans: list[list[int]] = []
-    for number in sorted(numbers):
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ", ".join(f"{a}-{b}" if a != b else str(a) for a, b in spans)

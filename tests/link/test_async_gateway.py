@@ -20,9 +20,10 @@ from neogate_lab.errors import (
     NoAnswer,
     StoreError,
 )
-from neogate_lab.link.async_gateway import AsyncGateway, LinkOptions
+from neogate_lab.link.async_gateway import AsyncGateway
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.memory import MemoryLedger
+from neogate_lab.link.options import LinkOptions
 from neogate_lab.simulator import FIRMWARES, SimulatedGateway, UssdAnswer
 
 from .support import START, Peer, answer, eventually, follows, listening, turn

@@ -255,7 +255,7 @@ async def test_rows_that_cannot_be_stored_end_it_and_say_so(
 
 
 async def test_a_survey_needs_to_know_the_ports(world: World) -> None:
-    world.gw._spans = ()
+    world.gw._ports._spans = ()
     world.sim.stop()
     await eventually(lambda: world.gw.status.startswith("down"))
     with pytest.raises(ConnectionLost):

@@ -1,0 +1,265 @@
+"""The ports of one gateway: which there are, what they say now, and a measurement of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+from neogate_lab.errors import (
+    CommandRefused,
+    ConnectionLost,
+    GatewayClosed,
+    InvalidRequest,
+    NeogateError,
+    NoAnswer,
+    ProtocolError,
+)
+from neogate_lab.link.clock import Clock
+from neogate_lab.link.connection import Connection
+from neogate_lab.link.ledger import Ledger
+from neogate_lab.link.sampler import Measurement, Target, failed, measured
+from neogate_lab.link.session import Session
+from neogate_lab.protocol import commands
+from neogate_lab.protocol.records import SpanDetail, SpanStatus, parse_span_detail, parse_spans
+
+__all__ = ["Ports"]
+
+_Answer = SpanDetail | NeogateError
+
+_IDENTITY = (
+    "span",
+    "manufacturer",
+    "model",
+    "revision",
+    "imei",
+    "imsi",
+    "operator",
+    "country",
+    "smsc",
+)
+
+
+class Ports:
+    """Ports and spans of one gateway (WIRE §4-§6).
+
+    Parameters
+    ----------
+    gateway, where : str
+        The gateway as tables name it, and as messages do.
+    span_offset : int
+        Span minus port.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        connection: Connection,
+        *,
+        gateway: str,
+        where: str,
+        span_offset: int,
+        clock: Clock,
+    ) -> None:
+        self._ledger = ledger
+        self._connection = connection
+        self._gateway = gateway
+        self._where = where
+        self._offset = span_offset
+        self._clock = clock
+        self._spans: tuple[int, ...] = ()
+        self._spelling: commands.Spelling | None = None
+        self._identities: dict[int, dict[str, Any]] = {}
+
+    # -- which there are -------------------------------------------------------------------------
+    @property
+    def known(self) -> list[tuple[int, int]]:
+        """(port, span) of what the gateway listed last."""
+        return [(self.port_of(span), span) for span in self._spans]
+
+    def __str__(self) -> str:
+        return _ranges([port for port, _ in self.known])
+
+    def port_of(self, span: int) -> int:
+        """The physical port of a span (WIRE §4)."""
+        return span - self._offset
+
+    def place(self, port: int) -> tuple[int, int]:
+        """(port, span) of what a user gave as a port: an int, or a cell of a frame."""
+        try:
+            number = -1 if isinstance(port, bool) else operator.index(port)
+        except TypeError:
+            number = -1
+        if number < 0:
+            raise InvalidRequest(f"port must be a whole number from 1, not {port!r}")
+        if number == 0:
+            raise self.missing([number])
+        return number, number + self._offset
+
+    async def resolve(self, port: int | Iterable[int] | None) -> list[tuple[int, int]]:
+        """(port, span) of some ports or of all, checked against what the gateway lists."""
+        if port is None:
+            if not self._spans:
+                await self.spans()
+            return self.known
+        several = port if isinstance(port, Iterable) else [port]
+        wanted = list(dict.fromkeys(self.place(each) for each in several))
+        if not self._spans and self._connection.is_up:
+            await self.spans()
+        unknown = [number for number, span in wanted if span not in self._spans]
+        if unknown and self._connection.is_up:  # a card may have been added
+            await self.spans()
+            unknown = [number for number, span in wanted if span not in self._spans]
+        if (unknown and self._spans) or not wanted:
+            raise self.missing(unknown)
+        return wanted
+
+    def missing(self, ports: Sequence[int]) -> InvalidRequest:
+        """The error for ports that are not there."""
+        wrong = ", ".join(map(str, ports)) or "(none given)"
+        return InvalidRequest(
+            f"{self._where} has no port {wrong}; it has {str(self) or 'none'} "
+            f"(ports as printed on the box: span minus {self._offset})"
+        )
+
+    # -- what they say ---------------------------------------------------------------------------
+    async def spans(self) -> list[SpanStatus]:
+        """Status of every port; remembers which there are."""
+        body = await self._connection.session.command(
+            commands.cli(commands.show_spans()), what="`gsm show spans`"
+        )
+        statuses = parse_spans(body)
+        if not statuses and body.strip():
+            raise ProtocolError(
+                f"{self._where} answered `gsm show spans` with something else", body
+            )
+        self._spans = tuple(status.span for status in statuses)
+        return statuses
+
+    def forget_spelling(self) -> None:
+        """Try both spellings anew: the device behind the address may be another one now."""
+        self._spelling = None
+
+    async def diagnostics(self, port: int | Iterable[int] | None) -> list[SpanDetail]:
+        """Detail of some ports or of all; a changed identity is recorded."""
+        statuses = {status.span: status for status in await self.spans()}
+        ports = await self.resolve(port)
+        details = await self._details([span for _, span in ports])
+        answers = []
+        for (number, span), (detail, _) in zip(ports, details, strict=True):
+            if isinstance(detail, NeogateError):
+                raise detail
+            await self._identify(number, detail)
+            if span in statuses:
+                detail = replace(detail, status=statuses[span])
+            answers.append(detail)
+        return answers
+
+    async def detail(self, session: Session, span: int) -> SpanDetail:
+        """One span's detail, in the spelling that this firmware knows (WIRE §6)."""
+        spellings: tuple[commands.Spelling, ...] = ("gsm show span", "gsm show")
+        if self._spelling is not None:
+            spellings = (self._spelling,)
+        what = f"the detail of port {self.port_of(span)}"
+        for spelling in spellings:
+            action = commands.cli(commands.show_span(span, spelling))
+            try:
+                body = await session.command(action, what=what)
+            except CommandRefused as error:
+                if spelling is not spellings[-1] and _unknown_command(error):
+                    continue
+                raise
+            detail = parse_span_detail(body, span)
+            self._spelling = spelling
+            return detail
+        raise AssertionError("unreachable: the last spelling returns or raises")
+
+    async def _details(self, spans: Sequence[int]) -> list[tuple[_Answer, datetime]]:
+        """All details of one round, and when each came; pipelined once the spelling is known."""
+        session = self._connection.session
+
+        async def ask(span: int) -> tuple[_Answer, datetime]:
+            try:
+                return await self.detail(session, span), self._clock.now()
+            except NeogateError as error:
+                return error, self._clock.now()
+
+        first = []
+        rest = list(spans)
+        while self._spelling is None and rest:
+            first.append(await ask(rest.pop(0)))
+        return [*first, *await asyncio.gather(*map(ask, rest))]
+
+    async def measure(self, targets: Sequence[Target]) -> list[Measurement]:
+        """Measure each target and record it, also when that failed."""
+        details: list[tuple[_Answer, datetime]]
+        try:
+            details = await self._details([target.span for target in targets])
+        except (ConnectionLost, GatewayClosed) as error:
+            details = [(error, self._clock.now())] * len(targets)
+        rows = []
+        for target, (detail, at) in zip(targets, details, strict=True):
+            latency = 1000 * (at - target.time).total_seconds()
+            if isinstance(detail, SpanDetail):
+                rows.append(measured(target, detail, latency))
+                await self._identify(target.port, detail)
+            elif isinstance(detail, NoAnswer):
+                rows.append(failed(target, "no_answer", latency))
+            elif isinstance(detail, ConnectionLost | GatewayClosed):
+                rows.append(failed(target, "disconnected"))
+            elif isinstance(detail, CommandRefused):
+                rows.append(failed(target, "refused", latency))
+            elif isinstance(detail, ProtocolError):
+                rows.append(failed(target, "unparsed", latency))
+            else:
+                raise detail
+        return await self._store(rows)
+
+    async def skip(self, targets: Sequence[Target]) -> list[Measurement]:
+        """Record that nobody measured the targets."""
+        return await self._store([failed(target, "missed") for target in targets])
+
+    async def _store(self, rows: Sequence[Measurement]) -> list[Measurement]:
+        row_ids = await asyncio.wrap_future(
+            self._ledger.append("signal", [row.as_row() for row in rows])
+        )
+        return [replace(row, row_id=row_id) for row, row_id in zip(rows, row_ids, strict=True)]
+
+    async def _identify(self, port: int, detail: SpanDetail) -> None:
+        """Record what the port holds, when that changed."""
+        fields = asdict(detail)
+        row = {name: fields[name] for name in _IDENTITY}
+        if self._identities.get(port) == row:
+            return
+        await asyncio.wrap_future(
+            self._ledger.identify(
+                {
+                    **row,
+                    "time": self._clock.now(),
+                    "gateway": self._gateway,
+                    "port": port,
+                    "extra": json.dumps(detail.extra, ensure_ascii=False, sort_keys=True),
+                }
+            )
+        )
+        self._identities[port] = row
+
+
+def _unknown_command(error: CommandRefused) -> bool:
+    words = str(error).lower()
+    return any(w in words for w in ("no such command", "usage:", "invalid span 'span'"))
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """1-4, 7: ports as people write them."""
+    spans: list[list[int]] = []
+    for number in sorted(numbers):
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(f"{a}-{b}" if a != b else str(a) for a, b in spans)
