@@ -8,7 +8,10 @@ header is quoted, which tells the reader that there is nothing to undo.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING
 
 from neogate_lab.errors import InvalidRequest
@@ -38,25 +41,44 @@ def write(
     bom : bool
         Begin with the mark by which Excel knows UTF-8.
     """
-    import pyarrow.compute as pc
-
     names = table.names if safe else [f'"{name}"' for name in table.names]
     mark = codecs.BOM_UTF8 if bom else b""
     file.write(mark + f"{','.join(names)}\r\n".encode())
-    for batch in batches:
-        if not batch.num_rows:
-            continue
-        cells = [
-            _cells(column.kind, array, safe)
-            for column, array in zip(table.columns, batch.columns, strict=True)
-        ]
-        absent = {"null_handling": "replace", "null_replacement": ""}
-        cells[-1] = pc.binary_join_element_wise(cells[-1], "\r\n", "", **absent)
-        lines = pc.binary_join_element_wise(*cells, ",", **absent)
-        # All lines stand one after the other in one buffer already.
-        _, offsets, data = lines.buffers()
-        places = memoryview(offsets).cast("i")
-        file.write(memoryview(data)[places[lines.offset] : places[lines.offset + len(lines)]])
+    for lines in _ahead(lambda batch: _lines(table, batch, safe), batches):
+        file.write(lines)
+
+
+def _ahead(
+    make: Callable[[pa.RecordBatch], memoryview], batches: Iterable[pa.RecordBatch]
+) -> Iterator[memoryview]:
+    """Make a few pieces at the same time, and give them in order."""
+    threads = min(4, os.cpu_count() or 1)
+    waiting: deque[Future[memoryview]] = deque()
+    with ThreadPoolExecutor(threads, "neogate-csv") as pool:
+        for batch in batches:
+            waiting.append(pool.submit(make, batch))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _lines(table: Table, batch: pa.RecordBatch, safe: bool) -> memoryview:
+    import pyarrow.compute as pc
+
+    if not batch.num_rows:
+        return memoryview(b"")
+    cells = [
+        _cells(column.kind, array, safe)
+        for column, array in zip(table.columns, batch.columns, strict=True)
+    ]
+    absent = {"null_handling": "replace", "null_replacement": ""}
+    cells[-1] = pc.binary_join_element_wise(cells[-1], "\r\n", "", **absent)
+    lines = pc.binary_join_element_wise(*cells, ",", **absent)
+    # All lines stand one after the other in one buffer already.
+    _, offsets, data = lines.buffers()
+    places = memoryview(offsets).cast("i")
+    return memoryview(data)[places[lines.offset] : places[lines.offset + len(lines)]]
 
 
 def header(file: IO[bytes]) -> str:

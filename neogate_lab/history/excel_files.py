@@ -15,7 +15,7 @@ from neogate_lab.history.schema import Table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["MOST_ROWS", "write"]
+__all__ = ["MOST_ROWS", "check_installed", "spooled", "write"]
 
 MOST_ROWS = 1_048_576
 """Rows of a sheet, the header among them."""
@@ -24,52 +24,54 @@ _EXACT = 10**15  # Excel keeps 15 digits of a number
 _WIDTHS = {"time": 23, "text": 20, "cat": 14}
 
 
+def check_installed() -> None:
+    """Raise `InvalidRequest` where XlsxWriter is missing."""
+    try:
+        import xlsxwriter  # noqa: F401
+    except ImportError:
+        raise InvalidRequest(
+            "Excel files need XlsxWriter, which is not installed: "
+            "pip install 'neogate-lab[excel]', or export to .csv or .parquet"
+        ) from None
+
+
 def write(table: Table, batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> None:
     """Write one sheet: real dates in UTC, numbers and flags, text that is never run.
 
     A number of more than 15 digits, an infinite one and a time before 1900 become text: Excel has
     no such values.
 
-    Raises
-    ------
-    InvalidRequest
-        XlsxWriter is missing, or there are more rows, or a longer text, than Excel takes.
+    Parameters
+    ----------
+    batches : iterable of RecordBatch
+        As `spooled` gives them: a workbook that was begun has to be finished.
     """
-    try:
-        import xlsxwriter
-    except ImportError:
-        raise InvalidRequest(
-            "Excel files need XlsxWriter, which is not installed: "
-            "pip install 'neogate-lab[excel]', or export to .csv or .parquet"
-        ) from None
-    # Everything is looked at first: a workbook that was begun has to be finished.
-    with _spooled(table, batches) as rows:
-        # constant_memory: a row goes to disk as soon as the next one begins.
-        options = {
-            "constant_memory": True,
-            "strings_to_formulas": False,
-            "strings_to_urls": False,
-            "strings_to_numbers": False,
-        }
-        with xlsxwriter.Workbook(file, options) as book:
-            book.set_properties(
-                {"title": f"{table.name}: {table.row}", "comments": "times are UTC"}
-            )
-            sheet = book.add_worksheet(table.name)
-            sheet.freeze_panes(1, 0)
-            bold = book.add_format({"bold": True})
-            stamp = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss.000"})
-            for place, column in enumerate(table.columns):
-                sheet.set_column(place, place, _WIDTHS.get(column.kind, 10))
-                title = f"{column.name} (UTC)" if column.kind == "time" else column.name
-                sheet.write_string(0, place, title, bold)
-            row = 0
-            for batch in rows:
-                columns = [_values(column.kind, batch[column.name]) for column in table.columns]
-                for values in zip(*columns, strict=True):
-                    row += 1
-                    for place, value in enumerate(values):
-                        _put(sheet, row, place, value, stamp)
+    import xlsxwriter
+
+    # constant_memory: a row goes to disk as soon as the next one begins.
+    options = {
+        "constant_memory": True,
+        "strings_to_formulas": False,
+        "strings_to_urls": False,
+        "strings_to_numbers": False,
+    }
+    with xlsxwriter.Workbook(file, options) as book:
+        book.set_properties({"title": f"{table.name}: {table.row}", "comments": "times are UTC"})
+        sheet = book.add_worksheet(table.name)
+        sheet.freeze_panes(1, 0)
+        bold = book.add_format({"bold": True})
+        stamp = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss.000"})
+        for place, column in enumerate(table.columns):
+            sheet.set_column(place, place, _WIDTHS.get(column.kind, 10))
+            title = f"{column.name} (UTC)" if column.kind == "time" else column.name
+            sheet.write_string(0, place, title, bold)
+        row = 0
+        for batch in batches:
+            columns = [_values(column.kind, batch[column.name]) for column in table.columns]
+            for values in zip(*columns, strict=True):
+                row += 1
+                for place, value in enumerate(values):
+                    _put(sheet, row, place, value, stamp)
 
 
 def _values(kind: str, array: pa.Array) -> list[Any]:
@@ -99,8 +101,14 @@ def _put(sheet: Any, row: int, place: int, value: Any, stamp: Any) -> None:
 
 
 @contextmanager
-def _spooled(table: Table, batches: Iterable[pa.RecordBatch]) -> Iterator[Iterable[pa.RecordBatch]]:
-    """Keep rows in a temporary file until it is known that all of them fit."""
+def spooled(table: Table, batches: Iterable[pa.RecordBatch]) -> Iterator[Iterable[pa.RecordBatch]]:
+    """Keep rows in a temporary file until it is known that all of them fit.
+
+    Raises
+    ------
+    InvalidRequest
+        There are more rows, or a longer text, than Excel takes.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 

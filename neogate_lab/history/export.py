@@ -93,14 +93,20 @@ def export(
                 f"{table} has no gateway to partition by: end the path in .parquet"
             )
         parquet_files.check_owned(place)
-    with _counted(_batches(declared, data), place.name, progress) as batches:
-        if redaction is not None:
-            batches = (redaction.batch(declared, batch) for batch in batches)
+    if suffix == ".xlsx":
+        excel_files.check_installed()
+    batches = _batches(declared, data)
+    if redaction is not None:
+        batches = (redaction.batch(declared, batch) for batch in batches)
+    with contextlib.ExitStack() as stack:
+        if suffix == ".xlsx":
+            batches = stack.enter_context(excel_files.spooled(declared, batches))
+        batches = stack.enter_context(_counted(batches, place.name, progress))
         if suffix == "":
-            with place.replacing_folder() as create:
-                parquet_files.write_dataset(declared, batches, create, redact)
-            return place.answer()
-        with place.replacing() as file:
+            create = stack.enter_context(place.replacing_folder())
+            parquet_files.write_dataset(declared, batches, create, redact)
+        else:
+            file = stack.enter_context(place.replacing())
             if suffix == ".parquet":
                 parquet_files.write(declared, batches, file, redact)
             elif suffix == ".csv":
@@ -204,7 +210,7 @@ def _format(place: Place, partitioned: bool | None) -> str:
     return "" if partitioned else suffix
 
 
-def _batches(table: Table, data: Any) -> Iterator[pa.RecordBatch]:
+def _batches(table: Table, data: Any) -> Iterable[pa.RecordBatch]:
     """Small batches: what is made of one must fit in memory, and in Arrow's 2 GiB of text."""
     import pyarrow as pa
 
@@ -214,8 +220,8 @@ def _batches(table: Table, data: Any) -> Iterator[pa.RecordBatch]:
 
 @contextlib.contextmanager
 def _counted(
-    batches: Iterator[pa.RecordBatch], name: str, progress: bool
-) -> Iterator[Iterator[pa.RecordBatch]]:
+    batches: Iterable[pa.RecordBatch], name: str, progress: bool
+) -> Iterator[Iterable[pa.RecordBatch]]:
     """Show how many rows went by, if that takes long."""
     from tqdm.auto import tqdm
 

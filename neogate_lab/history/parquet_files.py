@@ -1,8 +1,9 @@
 """Tables to Parquet and back, in one file or partitioned by gateway and day; never where they are.
 
-A dataset is a folder of ``gateway=…/date=YYYY-MM-DD/part-….parquet`` with UTC days and whole rows in
-each file, and of ``_common_metadata``, which says what it holds and lists its files: whatever else
-lies there is not part of it. The folder belongs to its export.
+A dataset is a folder of ``gateway=…/date=YYYY-MM-DD/part-….parquet``, by UTC days and without the
+column gateway, which other tools too read off the path; and of ``_common_metadata``, which says
+what it holds and lists its files: whatever else lies there is not part of it. The folder belongs to
+its export.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.frames import arrow_schema
@@ -31,6 +32,7 @@ __all__ = ["check_owned", "names", "read", "write", "write_dataset"]
 _PREFIX = "neogate_lab."
 _LISTING = "_common_metadata"
 _PART = re.compile(r"gateway=[^/]+/date=[^/]+/part-[0-9a-f]{8}-\d+\.parquet")
+_GATEWAY = re.compile(r"(?:^|/)gateway=([^/]+)")
 _NONE = "__HIVE_DEFAULT_PARTITION__"
 _ROW_GROUP = 131_072
 _BUFFERED = 4 * _ROW_GROUP  # rows kept back for all partitions together
@@ -83,22 +85,24 @@ class _About:
 class _Part:
     """One Parquet file that is being written."""
 
-    def __init__(self, table: Table, file: IO[bytes], redact: str | None) -> None:
+    def __init__(
+        self, table: Table, file: IO[bytes], redact: str | None, without: tuple[str, ...] = ()
+    ) -> None:
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self._table = table
-        self._file = file
+        self._schema = pa.schema([f for f in arrow_schema(table) if f.name not in without])
         self._about = _About(table, redact)
-        self._writer = pq.ParquetWriter(file, arrow_schema(table), compression="zstd")
+        self._writer = pq.ParquetWriter(file, self._schema, compression="zstd")
 
     def write(self, data: pa.Table) -> None:
         self._about.see(data)
-        self._writer.write_table(data, row_group_size=_ROW_GROUP)
+        self._writer.write_table(data.select(self._schema.names), row_group_size=_ROW_GROUP)
 
     def close(self) -> None:
         metadata = self._about.metadata()
         # Arrow's readers look into the schema that is kept under this key, all others beside it.
-        schema = arrow_schema(self._table).with_metadata(metadata)
+        schema = self._schema.with_metadata(metadata)
         kept = base64.b64encode(schema.serialize())
         self._writer.add_key_value_metadata({**metadata, "ARROW:schema": kept})
         self._writer.close()
@@ -185,7 +189,7 @@ class _Partitions:
             name = f"{folder}/part-{self._token}-{len(self._files)}.parquet"
             file = self._create(name)
             self._files.append(name)
-            self._open[folder] = _Part(self._table, file, self._redact), file
+            self._open[folder] = _Part(self._table, file, self._redact, ("gateway",)), file
         self._open.move_to_end(folder)
         self._open[folder][0].write(data)
 
@@ -207,7 +211,25 @@ def _split(table: Table, data: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         gateway, day = pair["gateway"], pair["day"]
         same_day = pc.is_null(days) if day is None else pc.equal(days, day)
         rows = data.filter(pc.and_(pc.equal(gateways, gateway), same_day))
-        yield f"gateway={quote(gateway, safe='') or _NONE}/date={day or _NONE}", rows
+        yield f"gateway={_quoted(gateway)}/date={day or _NONE}", rows
+
+
+def _quoted(gateway: str) -> str:
+    """A gateway's name as a folder's."""
+    quoted = quote(gateway, safe="")
+    return f"%5F{quoted[1:]}" if quoted == _NONE else quoted or _NONE
+
+
+def _with_gateway(data: pa.Table, path: str) -> pa.Table:
+    """Add the column that only the path tells."""
+    import pyarrow as pa
+
+    folders = _GATEWAY.findall(path)
+    if "gateway" in data.column_names or not folders:
+        return data
+    name = "" if folders[-1] == _NONE else unquote(folders[-1])
+    codes = pa.repeat(pa.scalar(0, pa.int32()), data.num_rows)
+    return data.append_column("gateway", pa.DictionaryArray.from_arrays(codes, pa.array([name])))
 
 
 def check_owned(place: Place) -> None:
@@ -268,7 +290,7 @@ def read(place: Place, below: list[str]) -> pa.Table:
         metadata = found.schema.metadata or {}
         if int(metadata.get(f"{_PREFIX}schema_version".encode(), b"0")) > SCHEMA_VERSION:
             raise InvalidRequest(f"{place} was written by a newer neogate_lab: upgrade to read it")
-        tables.append(found)
+        tables.append(_with_gateway(found, f"{place}/{name}"))
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
