@@ -69,8 +69,7 @@ def record(
             status = stack.enter_context(_told())
             opened = stack.enter_context(ng.Store(store))
             recorders = [
-                _Recorder(target, opened, every, label, name, username, wire)
-                for target in wanted
+                _Recorder(target, opened, every, label, name, username, wire) for target in wanted
             ]
             for each in recorders:
                 stack.callback(each.close)
