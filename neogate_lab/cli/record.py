@@ -114,7 +114,7 @@ class _Recorder:
     def look(self) -> None:
         """Start what does not run; raise what can't be mended."""
         if self._survey is not None and not self._survey.running:
-            self._survey.wait(timeout=0)  # raises what ended it
+            self._survey.wait(timeout=1.0)  # raises what ended it
             self._survey = None
         if self._survey is None and time.monotonic() >= self._due:
             self._begin()
