@@ -55,23 +55,50 @@ def write(table: Table, batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> N
         "strings_to_urls": False,
         "strings_to_numbers": False,
     }
-    with xlsxwriter.Workbook(file, options) as book:
+    target = _Target(file)
+    with xlsxwriter.Workbook(target, options) as book:
+        book.use_zip64()  # only taken up beyond 4 GiB
         book.set_properties({"title": f"{table.name}: {table.row}", "comments": "times are UTC"})
-        sheet = book.add_worksheet(table.name)
-        sheet.freeze_panes(1, 0)
-        bold = book.add_format({"bold": True})
-        stamp = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss.000"})
-        for place, column in enumerate(table.columns):
-            sheet.set_column(place, place, _WIDTHS.get(column.kind, 10))
-            title = f"{column.name} (UTC)" if column.kind == "time" else column.name
-            sheet.write_string(0, place, title, bold)
-        row = 0
-        for batch in batches:
-            columns = [_values(column.kind, batch[column.name]) for column in table.columns]
-            for values in zip(*columns, strict=True):
-                row += 1
-                for place, value in enumerate(values):
-                    _put(sheet, row, place, value, stamp)
+        _fill(table, batches, book)
+    if target.error is not None:
+        raise target.error
+
+
+class _Target:
+    """Takes a workbook to its end, which one that was begun has to reach, on a full disk too."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.error: OSError | None = None
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        if self.error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """What is flushed is for the owner of the file to say."""
+
+
+def _fill(table: Table, batches: Iterable[pa.RecordBatch], book: Any) -> None:
+    sheet = book.add_worksheet(table.name)
+    sheet.freeze_panes(1, 0)
+    bold = book.add_format({"bold": True})
+    stamp = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss.000"})
+    for place, column in enumerate(table.columns):
+        sheet.set_column(place, place, _WIDTHS.get(column.kind, 10))
+        title = f"{column.name} (UTC)" if column.kind == "time" else column.name
+        sheet.write_string(0, place, title, bold)
+    row = 0
+    for batch in batches:
+        columns = [_values(column.kind, batch[column.name]) for column in table.columns]
+        for values in zip(*columns, strict=True):
+            row += 1
+            for place, value in enumerate(values):
+                _put(sheet, row, place, value, stamp)
 
 
 def _values(kind: str, array: pa.Array) -> list[Any]:

@@ -99,20 +99,21 @@ def export(
     if redaction is not None:
         batches = (redaction.batch(declared, batch) for batch in batches)
     with contextlib.ExitStack() as stack:
+        if suffix == "":
+            create = stack.enter_context(place.replacing_folder())
+            batches = stack.enter_context(_counted(batches, place.name, progress))
+            parquet_files.write_dataset(declared, batches, create, redact)
+            return place.answer()
+        file = stack.enter_context(place.replacing())
         if suffix == ".xlsx":
             batches = stack.enter_context(excel_files.spooled(declared, batches))
         batches = stack.enter_context(_counted(batches, place.name, progress))
-        if suffix == "":
-            create = stack.enter_context(place.replacing_folder())
-            parquet_files.write_dataset(declared, batches, create, redact)
+        if suffix == ".parquet":
+            parquet_files.write(declared, batches, file, redact)
+        elif suffix == ".csv":
+            csv_files.write(declared, batches, file, safe=spreadsheet_safe, bom=bom)
         else:
-            file = stack.enter_context(place.replacing())
-            if suffix == ".parquet":
-                parquet_files.write(declared, batches, file, redact)
-            elif suffix == ".csv":
-                csv_files.write(declared, batches, file, safe=spreadsheet_safe, bom=bom)
-            else:
-                excel_files.write(declared, batches, file)
+            excel_files.write(declared, batches, file)
     return place.answer()
 
 

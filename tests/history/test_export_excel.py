@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,6 +94,17 @@ def test_too_many_rows_are_refused_with_what_to_do(
         export(iter([batch, batch]), path, "signal")
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["x.xlsx"]
+
+
+def test_a_target_that_takes_no_more_is_an_oserror() -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise OSError(28, "No space left on device")
+
+    table = TABLES["signal"]
+    batch = batch_of_frame(table, frame_of("signal", [measurement(row_id=1)]))
+    with pytest.raises(OSError, match="No space left on device"):
+        excel_files.write(table, [batch], Full())
 
 
 def test_too_long_a_text_is_refused(tmp_path: Path) -> None:
