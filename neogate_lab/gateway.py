@@ -516,27 +516,38 @@ class Gateway:
         table: str = "signal",
         redact: str | None = None,
         spreadsheet_safe: bool = True,
+        *,
+        partitioned: bool | None = None,
+        bom: bool = False,
+        progress: bool = True,
         **filters: Any,
-    ) -> Path:
-        """Write a table of this gateway to a file; the suffix says how: .parquet or .csv.
+    ) -> Path | str:
+        """Write a table of this gateway to a file or a dataset, whole or not at all.
 
         Parameters
         ----------
-        path : path
-            Replaced in one step if it exists.
+        path : str or path
+            The suffix says the format, .parquet, .csv or .xlsx; none is a Parquet dataset by
+            gateway and UTC day, in a folder that belongs to the export. Also a URL of fsspec.
         table : str
             A name in `history.schema.TABLES`.
         redact : {None, "numbers", "text", "all"}
-            What to hash or drop (see `history.export`).
+            What to hash or drop (see `history.redaction`).
         spreadsheet_safe : bool
             In CSV, disarm cells that a spreadsheet would run; `read_csv` undoes it.
+        partitioned : bool, optional
+            Write a dataset; default: if `path` has no suffix.
+        bom : bool
+            Begin CSV with the mark by which Excel knows UTF-8.
+        progress : bool
+            Show a bar when it takes longer than two seconds.
         **filters
             As for `signal`.
 
         Returns
         -------
-        Path
-            The file.
+        Path or str
+            The file or folder; a URL as it was given.
 
         Raises
         ------
@@ -550,6 +561,9 @@ class Gateway:
             table,
             redact=redact,
             spreadsheet_safe=spreadsheet_safe,
+            partitioned=partitioned,
+            bom=bom,
+            progress=progress,
             gateway=self.name,
             **filters,
         )

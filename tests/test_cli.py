@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import neogate_lab as ng
 from neogate_lab import cli
+from neogate_lab.cli import demo, terminal
 from neogate_lab.history.frames import frame_of
 
 ROOT = Path(__file__).parents[1]
@@ -169,30 +170,30 @@ def test_demo_does_the_whole_job(tmp_path):
     }
     measured = ng.read_parquet(out / "signal.parquet")
     assert measured.groupby("port").size().to_dict() == dict.fromkeys((1, 2, 3, 4), 20)
-    assert set(measured["label"]) == set(cli._LABELS)
+    assert set(measured["label"]) == set(demo._LABELS)
     assert ng.read_csv(out / "signal.csv").equals(measured)
     assert list(ng.read_csv(out / "inbox.csv")["text"]) == [
-        cli._CODE_TEXT,
-        cli._LONG_TEXT,
-        cli._LATE_TEXT,
+        demo._CODE_TEXT,
+        demo._LONG_TEXT,
+        demo._LATE_TEXT,
     ]
     assert sorted(ng.read_csv(out / "outbox.csv")["status"]) == ["failed", "sent"]
 
     tables = said[said.index("\nports\n") : said.index("what happened")]
-    assert max(cli._width(line) for line in tables.splitlines()) <= 60
+    assert max(terminal.width(line) for line in tables.splitlines()) <= 60
     for title in ("ports", "signal, by port and label", "inbox", "outbox", "USSD", "connections"):
         assert f"\n{title}\n" in said
 
 
 def test_demo_reports_what_did_not_happen(tmp_path, monkeypatch):
     def only_survey(gateway, simulator, duration, steps):
-        survey = gateway.survey(every=0.1, duration=0.2, label=cli._LABELS[0], progress=False)
+        survey = gateway.survey(every=0.1, duration=0.2, label=demo._LABELS[0], progress=False)
         survey.wait()
         with steps.attempt("a step"):
             raise ng.NoAnswer("nobody was there")
         return survey
 
-    monkeypatch.setattr(cli, "_converse", only_survey)
+    monkeypatch.setattr(demo, "_converse", only_survey)
     result = run("demo", "--out", tmp_path)
     assert result.exit_code == 1
     assert "NO   a step: nobody was there" in result.stdout
@@ -237,19 +238,19 @@ def tables():
     """What a demo that went well has recorded."""
     return {
         "signal": [
-            {"port": port, "ok": True, "rssi_dbm": -80, "label": cli._LABELS[tick // HALF]}
+            {"port": port, "ok": True, "rssi_dbm": -80, "label": demo._LABELS[tick // HALF]}
             for tick in range(TICKS)
             for port in range(1, PORTS + 1)
         ],
         "messages": [
-            {"text": cli._CODE_TEXT, "parts": 1, "complete": True},
-            {"text": cli._LONG_TEXT, "parts": 3, "complete": True},
-            {"text": cli._LATE_TEXT, "parts": 1, "complete": True},
+            {"text": demo._CODE_TEXT, "parts": 1, "complete": True},
+            {"text": demo._LONG_TEXT, "parts": 3, "complete": True},
+            {"text": demo._LATE_TEXT, "parts": 1, "complete": True},
         ],
         "outbox": [{"id": "a", "status": "sent"}, {"id": "b", "status": "failed"}],
         "ussd": [
             {"code": code, "outcome": outcome, "dcs": 72, "text": "Меню"}
-            for code, outcome in zip(cli._MENU, ["menu", "menu", "menu", "done"], strict=True)
+            for code, outcome in zip(demo._MENU, ["menu", "menu", "menu", "done"], strict=True)
         ],
         "connections": [{"event": event} for event in ("connected", "lost", "restored")],
     }
@@ -264,7 +265,7 @@ def judged(rows, sent):
         connections=lambda: frames["connections"],
     )
     survey = SimpleNamespace(total=TICKS, frame=lambda: frames["signal"])
-    return cli._check(gateway, SimpleNamespace(sent_per_id=Counter(sent)), survey, PORTS)
+    return demo._check(gateway, SimpleNamespace(sent_per_id=Counter(sent)), survey, PORTS)
 
 
 def change(name, number, **values):
@@ -294,7 +295,7 @@ def test_a_demo_that_went_well_is_judged_so():
         (lambda rows: [each.update(rssi_dbm=None) for each in rows["signal"]], "signal values"),
         (lambda rows: [each.update(ok=False) for each in rows["signal"][1::2]], "every port"),
         (
-            lambda rows: [each.update(label=cli._LABELS[0]) for each in rows["signal"][::2]],
+            lambda rows: [each.update(label=demo._LABELS[0]) for each in rows["signal"][::2]],
             "both labels",
         ),
         (lose("messages", 0), "short SMS"),
@@ -336,7 +337,7 @@ def test_a_file_that_holds_something_else_is_seen(tmp_path):
     )
     (tmp_path / "signal.csv").write_text("no table of ours\n1\n")
     (tmp_path / "signal.png").write_text("no picture")
-    assert set(cli._check_files(gateway, tmp_path).values()) == {False}
+    assert set(demo._check_files(gateway, tmp_path).values()) == {False}
 
 
 # -- in a terminal ---------------------------------------------------------------------------------
@@ -360,8 +361,8 @@ def test_a_file_that_holds_something_else_is_seen(tmp_path):
     ],
 )
 def test_strangers_text_has_no_power_over_the_terminal(hostile, shown):
-    assert cli.plain(hostile) == shown
-    assert cli.plain(hostile).isprintable()
+    assert terminal.plain(hostile) == shown
+    assert terminal.plain(hostile).isprintable()
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])
@@ -370,17 +371,19 @@ def test_tables_fit_the_terminal(monkeypatch, capsys, columns):
     text = "你好 " * 20 + "\x1b[2J"
     frame = frame_of("messages", [{"port": p, "sender": "+79261234567", "text": text}
                                   for p in (1, 12)])  # fmt: skip
-    cli._print_table(frame, {"port": "port", "sender": "from", "parts": "parts", "text": "text"})
+    terminal.print_table(
+        frame, {"port": "port", "sender": "from", "parts": "parts", "text": "text"}
+    )
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
-    assert all(cli._width(line) <= columns for line in lines)
+    assert all(terminal.width(line) <= columns for line in lines)
     assert lines[2].startswith("    12  +7926")
     assert "-" in lines[2].split("+7926")[1]  # an unknown count
     assert columns > 150 or lines[2].endswith("…")
 
 
 def test_an_empty_table_is_said_to_be_empty(capsys):
-    cli._print_table(frame_of("messages", []), {"text": "text"})
+    terminal.print_table(frame_of("messages", []), {"text": "text"})
     assert capsys.readouterr().out == "  (none)\n"
 
 

@@ -30,7 +30,7 @@ LEVELS = ("numbers", "text", "all")
 #   hash    a token, whatever it is
 #   drop    ""
 ACTIONS: dict[str, tuple[str, str]] = {
-    "gateway": ("keep", "keep"),  # "all" hashes it: an address of the user's own network
+    "gateway": ("words", "keep"),  # "all" hashes it: an address of the user's own network
     "error": ("words", "words"),
     "outbox.error": ("mask", "mask"),
     "rssi_bound": ("words", "keep"),

@@ -322,27 +322,34 @@ class Store:
         table: str = "signal",
         redact: str | None = None,
         spreadsheet_safe: bool = True,
+        *,
+        partitioned: bool | None = None,
+        bom: bool = False,
+        progress: bool = True,
         **filters: Any,
-    ) -> Path:
-        """Write rows of a table to a .parquet or .csv file, whole or not at all.
+    ) -> Path | str:
+        """Write rows of a table to a file or a dataset, whole or not at all.
 
         Parameters
         ----------
         path : str or path
-            The suffix says the format.
+            The suffix says the format, .parquet, .csv or .xlsx; none is a Parquet dataset by
+            gateway and UTC day, in a folder that belongs to the export. Also a URL of fsspec.
         table : str
             A name in `schema.TABLES`.
         redact : {None, "numbers", "text", "all"}
             What to hide; equal cells give equal tokens in every export of this store.
         spreadsheet_safe : bool
             In CSV, neutralise cells that a spreadsheet would run; `read_csv` undoes it.
+        partitioned, bom, progress
+            See `history.export.export`.
         **filters
             As for `frame`.
 
         Returns
         -------
-        Path
-            The file.
+        Path or str
+            The file or folder; a URL as it was given.
 
         Raises
         ------
@@ -360,6 +367,9 @@ class Store:
             table,
             redact=redact,
             spreadsheet_safe=spreadsheet_safe,
+            partitioned=partitioned,
+            bom=bom,
+            progress=progress,
             key=key,
         )
 

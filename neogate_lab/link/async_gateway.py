@@ -166,7 +166,7 @@ class AsyncGateway:
         """Make the parts; none of them does anything yet."""
         options = self._options
         if options.record is not None:
-            self._wirelog = WireLog(options.record)
+            self._wirelog = WireLog(options.record, (self._credentials.password,))
         self._connection = Connection(self._where, self._open_main, self._record_link, self._clock)
         self._pool = SessionPool(self._open_beside)
         self._ports = Ports(
@@ -681,12 +681,8 @@ class AsyncGateway:
             keepalive=self._options.keepalive,
             on_event=on_event,
             on_lost=on_lost,
-            tap=None if self._wirelog is None else self._tap,
+            tap=None if self._wirelog is None else self._wirelog.session(self._clock.now),
         )
-
-    def _tap(self, direction: str, data: bytes) -> None:
-        if self._wirelog is not None:
-            self._wirelog.write(self._clock.now(), direction, data)
 
     def _open_main(self, on_lost: Callable[[str], None]) -> Awaitable[Session]:
         self._ports.forget_spelling()

@@ -75,7 +75,8 @@ class Session(asyncio.Protocol):
     on_lost : callable
         Called once on the loop with the reason when the session ends by itself.
     tap : callable, optional
-        Called with ("<" or ">", bytes) for every packet received or action sent, for the wire log.
+        Called with ("<" or ">", bytes) for every packet received or action sent, and for what the
+        end cut off, for the wire log.
     """
 
     def __init__(
@@ -438,6 +439,8 @@ class Session(asyncio.Protocol):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: D102
+        if self._tap is not None and self._parser.pending:
+            self._tap("<", self._parser.pending)
         self._reason = self._reason or (
             f"the connection broke ({error})" if error else "the connection was closed"
         )

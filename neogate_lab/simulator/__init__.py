@@ -6,6 +6,7 @@ from neogate_lab.simulator.device import Command
 from neogate_lab.simulator.firmware import FIRMWARES
 from neogate_lab.simulator.messages import Part
 from neogate_lab.simulator.radio import PortTruth
+from neogate_lab.simulator.replay import ReplayGateway
 from neogate_lab.simulator.server import SimulatedGateway
 from neogate_lab.simulator.sms import SentSms
 from neogate_lab.simulator.ussd import UssdAnswer
@@ -15,6 +16,7 @@ __all__ = [
     "Command",
     "Part",
     "PortTruth",
+    "ReplayGateway",
     "SentSms",
     "SimulatedGateway",
     "UssdAnswer",

@@ -160,7 +160,7 @@ class Listener:
             background.cancel()
         for session in tuple(self._served.values()):
             session.abort()
-        self._hub.device.reset()
+        self._hub.reset()
         await asyncio.gather(*self._served, return_exceptions=True)
         # One more turn of the loop lets the aborted transports close their sockets.
         await asyncio.sleep(0)
@@ -190,7 +190,7 @@ class Listener:
         self._close_listener()
         for session in tuple(self._hub.live):
             session.drop(reset=False)
-        self._hub.device.reset()
+        self._hub.reset()
         if down:
             self._reopening = asyncio.get_running_loop().create_task(self._come_back(down))
         else:

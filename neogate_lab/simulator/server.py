@@ -17,6 +17,7 @@ from typing import Any, Self
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.simulator import ami, traffic, ussd
 from neogate_lab.simulator import firmware as firmwares
+from neogate_lab.simulator.ami import Replies, Request
 from neogate_lab.simulator.checks import positive, whole
 from neogate_lab.simulator.device import Command, Device
 from neogate_lab.simulator.knobs import FaultKnobs, PortKnobs
@@ -176,7 +177,15 @@ class SimulatedGateway(PortKnobs, FaultKnobs):
         settings = Settings(
             username, password, login_delay, login_timeout, max_line, drop_long_lines, max_backlog
         )
-        self._hub = Hub(settings, self._variant, self._device, Faults(), self._activity.notify)
+        self._hub = Hub(
+            settings,
+            self._variant,
+            Replies(self._variant),
+            self._run,
+            self._device.reset,
+            Faults(),
+            self._activity.notify,
+        )
         background = None if sms_every is None else self._traffic
         self._listener = Listener(self._hub, host, port, self._activity, background)
 
@@ -513,6 +522,10 @@ class SimulatedGateway(PortKnobs, FaultKnobs):
                 self._device.set_ussd(each, code, answer)
 
         self._listener.call(learn)
+
+    async def _run(self, request: Request, session: int) -> bytes:
+        body = await self._device.execute(request.get("Command"), session)
+        return self._hub.replies.command(request, body)
 
     def _later(self, delay: float, callback: Callable[[], object], /) -> object:
         return asyncio.get_running_loop().call_later(delay / self._speed, callback)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 from neogate_lab.simulator import ami
 from neogate_lab.simulator.ami import Replies, Request, RequestReader
-from neogate_lab.simulator.device import Device
 from neogate_lab.simulator.firmware import Firmware
 
 _OFF = frozenset({"off", "no", "false", "0", "n", "f"})
@@ -57,7 +56,9 @@ class Hub:
 
     settings: Settings
     firmware: Firmware
-    device: Device
+    replies: Replies
+    run: Callable[[Request, int], Awaitable[bytes]]  # a CLI command and its session's number
+    reset: Callable[[], None]  # everybody was dropped
     faults: Faults
     changed: Callable[[], None]
     thawed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -110,7 +111,7 @@ class Session:
         self._hub = hub
         self._reader, self._writer = reader, writer
         self._requests = RequestReader(hub.settings.max_line)
-        self._replies = Replies(hub.firmware)
+        self._replies = hub.replies
         self._events: deque[bytes] = deque()
         self._backlog = 0
         self._wants_events = True
@@ -341,11 +342,11 @@ class Session:
         if hub.faults.swallow:
             hub.faults.swallow -= 1
             if hub.faults.swallow_after_running:
-                await hub.device.execute(text, self.number)
+                await hub.run(request, self.number)
             return
         if not text:
             await self._reply(self._replies.error(request, "No command provided"))
             return
-        body = await hub.device.execute(text, self.number)
+        reply = await hub.run(request, self.number)
         hub.changed()
-        await self._reply(self._replies.command(request, body))
+        await self._reply(reply)

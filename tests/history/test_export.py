@@ -270,7 +270,7 @@ def test_parquet_tells_what_it_holds(store: Store, tmp_path: Path) -> None:
 def test_a_parquet_file_from_a_newer_version_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("neogate_lab.history.export.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr("neogate_lab.history.parquet_files.SCHEMA_VERSION", SCHEMA_VERSION + 1)
     path = export(frame_of("marks", []), tmp_path / "x.parquet", "marks")
     monkeypatch.undo()
     with pytest.raises(InvalidRequest, match="newer neogate_lab: upgrade"):
@@ -301,8 +301,7 @@ def test_the_store_exports_what_its_reader_gives(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"path": "x.xls"}, r"known format: end it in \.parquet or \.csv"),
-        ({"path": "x"}, "known format"),
+        ({"path": "x.xls"}, r"known format: end it in \.parquet, \.csv, \.xlsx, or in nothing"),
         ({"path": "no/x.csv"}, "there is no folder"),
         ({"path": "folder.csv"}, "is a folder"),
         ({"path": "x.csv", "table": "inboxes"}, "no table"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -74,3 +75,74 @@ def test_a_full_disk_ends_the_log_and_nothing_else(caplog: pytest.LogCaptureFixt
     log.write(START, "<", b"y")
     assert caplog.text.count("ends here") == 1
     log.close()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GSM span 3: Power on, Pin (4821) Error, Active\n",
+        b"Output: GSM span 3: Pin(4821) Error\r\n",
+        b"SIM PIN: 4821\n",
+        b"PIN2 = 4821\r\n",
+        b"Puk: 12344821\n",
+        b'Last send AT: AT+CPIN="4821"\\r\\n\n',
+        b"command: gsm send at 2 AT+CPIN=%224821%22\r\n",
+        b"Content: PIN%20is%204821\r\n",
+        b"Content: Pin+4821\r\n",
+        b"State: pin code: 4821\n",
+    ],
+)
+def test_pins_are_masked_in_every_spelling(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "wire.jsonl"
+    log = WireLog(path)
+    log.write(START, "<", data)
+    log.close()
+    assert "4821" not in path.read_text()
+
+
+PASSWORDS = ["s3cret pass", "pä%ss+wörd", 'a"b\\c', "****", "x", "密码 123"]
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_the_password_is_never_in_the_file_even_when_it_is_echoed(
+    tmp_path: Path, password: str
+) -> None:
+    raw = password.encode()
+    spellings = [
+        raw,
+        quote(raw).encode(),
+        quote(raw, safe="").lower().encode(),
+        quote_plus(raw).encode(),
+        json.dumps(password)[1:-1].encode(),
+        raw.hex().encode(),
+        password.encode("utf-16-be").hex().upper().encode(),
+    ]
+    path = tmp_path / "wire.jsonl"
+    log = WireLog(path, (password, ""))
+    tap = log.session(lambda: START)
+    for spelling in spellings:
+        tap("<", b"Response: Error\r\nMessage: no user with '" + spelling + b"' here\r\n\r\n")
+        tap(">", b"command: gsm send sms 2 1 " + spelling + b"\r\n")
+    log.close()
+    for line, spelling in zip(lines(path), [s for s in spellings for _ in (1, 2)], strict=True):
+        rest = line["data"].encode("utf-8", "surrogateescape").replace(b"****", b"")
+        assert rest in (
+            b"Response: Error\r\nMessage: no user with '' here\r\n\r\n",
+            b"command: gsm send sms 2 1 \r\n",
+        ), spelling
+
+
+def test_a_short_password_leaves_words_alone(tmp_path: Path) -> None:
+    log = WireLog(tmp_path / "wire.jsonl", ("gsm",))
+    log.write(START, "<", b"gsmspan: gsm\r\n")
+    log.close()
+    assert lines(tmp_path / "wire.jsonl")[0]["data"] == "gsmspan: ****\r\n"
+
+
+def test_sessions_are_told_apart(tmp_path: Path) -> None:
+    log = WireLog(tmp_path / "wire.jsonl")
+    one, two = log.session(lambda: START), log.session(lambda: START)
+    two("<", b"b")
+    one("<", b"a")
+    log.close()
+    assert [line["session"] for line in lines(tmp_path / "wire.jsonl")] == [2, 1]

@@ -1,173 +1,26 @@
-"""The command `neogate-lab`: the only place that prints; it does nothing that the API can't do."""
+"""`neogate-lab demo`: the whole job once, on a simulated gateway, and what of it happened."""
 
 from __future__ import annotations
 
-import functools
-import re
-import signal
-import sys
 import threading
 import time
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import neogate_lab as ng
+from neogate_lab.cli.base import app, polite
+from neogate_lab.cli.terminal import plain, print_table, say
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from neogate_lab.simulator import SimulatedGateway
 
-__all__ = ["app"]
-
-P = ParamSpec("P")
-
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _polite(command: Callable[P, None]) -> Callable[P, None]:
-    """Say what went wrong in one line and leave with 1; leave with 130 when interrupted."""
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except (ng.NeogateError, OSError) as error:
-            if isinstance(error, BrokenPipeError):  # `| head`: typer knows how to end that
-                raise
-            typer.echo(f"neogate-lab: {plain(str(error))}", err=True)
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            typer.echo("neogate-lab: interrupted", err=True)
-            raise typer.Exit(130) from None
-
-    return run
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        print(f"neogate-lab {ng.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def main(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Show the version and leave."
-        ),
-    ] = False,
-) -> None:
-    """Signal surveys, SMS and USSD with NeoGate TG GSM gateways.
-
-    Start with `neogate-lab demo`: it needs no hardware.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal that can't show a letter is no error
-            stream.reconfigure(errors="replace")
-
-
-# -- neogate-lab spans ---------------------------------------------------------------------------
-
-
-@app.command()
-@_polite
-def spans(
-    target: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[HOST]",
-            help="Host, host:port or the name of a profile; default NEOGATE_HOST.",
-            show_default=False,
-        ),
-    ] = None,
-    username: Annotated[
-        str | None,
-        typer.Option(help="Of the API user; default NEOGATE_USERNAME.", show_default=False),
-    ] = None,
-) -> None:
-    """Show the ports of a gateway, and what each one hears now.
-
-    The password comes from NEOGATE_PASSWORD, or you are asked for it. Nothing is recorded.
-    """
-    with ng.connect(target, username=username, store=":memory:") as gateway:
-        frame = gateway.diagnostics()
-    _print_table(
-        frame,
-        {
-            "port": "port",
-            "status": "status",
-            "network": "network",
-            "network_status": "registration",
-            "rssi_dbm": "dBm",
-            "rssi_bound": "",
-            "model": "module",
-        },
-    )
-
-
-# -- neogate-lab simulate ------------------------------------------------------------------------
-
-
-@app.command()
-@_polite
-def simulate(
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; the protocol is cleartext.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 5038,
-    ports: Annotated[int, typer.Option(help="Radio ports, 1-32.")] = 4,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same radio world.")] = 7,
-    firmware: Annotated[str, typer.Option(help="tg200, v3, tg400, manual2013 or ami5.")] = "tg200",
-    username: Annotated[str, typer.Option(help="The one API user.")] = "apiuser",
-    password: Annotated[str, typer.Option(help="Its password.")] = "apipass",  # noqa: S107
-    sms_every: Annotated[
-        float | None,
-        typer.Option(
-            help="Mean seconds between SMS that come in; default: none do.", show_default=False
-        ),
-    ] = None,
-) -> None:
-    """Run a simulated gateway for any client, until Ctrl-C."""
-    # Service managers end it by SIGTERM, and scripts start it in the background, where a shell has
-    # SIGINT ignored: both shall end it as Ctrl-C does.
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(each, signal.default_int_handler) for each in signals]
-    try:
-        with ng.SimulatedGateway(
-            ports, seed, firmware, username, password, host, port, sms_every=sms_every
-        ) as simulator:
-            shown = "apipass" if password == "apipass" else "…"  # noqa: S105
-            print(
-                f"simulated gateway ({firmware}, {ports} ports) on "
-                f"{simulator.host}:{simulator.port}; connect with "
-                f'ng.connect("{simulator.host}:{simulator.port}", username="{plain(username)}", '
-                f'password="{shown}"), stop with Ctrl-C',
-                flush=True,
-            )
-            while True:
-                time.sleep(3600)
-    except KeyboardInterrupt:
-        print("stopped")
-    finally:
-        for each, handler in zip(signals, before, strict=True):
-            signal.signal(each, handler)
-
-
-# -- neogate-lab demo ----------------------------------------------------------------------------
+__all__ = ["demo"]
 
 _LABELS = ("window sill", "roof antenna")
 _CODE_SENDER, _CODE_TEXT = "MegaFon", "Your code is 4711. Do not tell it to anyone."
@@ -181,7 +34,7 @@ _MENU = ("*102#", "3", "1", "1")
 
 
 @app.command()
-@_polite
+@polite
 def demo(
     duration: Annotated[
         float, typer.Option(min=5.0, max=86400.0, help="Seconds of the survey.")
@@ -202,7 +55,7 @@ def demo(
     with ng.SimulatedGateway(
         ports, seed, restless=False, speed=6.0, sms_delay=9.0, ussd_delay=3.0
     ) as simulator:
-        _say(f"simulated gateway with {ports} ports on {simulator.host}:{simulator.port}")
+        say(f"simulated gateway with {ports} ports on {simulator.host}:{simulator.port}")
         with ng.connect(
             simulator.host,
             port=simulator.port,
@@ -211,7 +64,7 @@ def demo(
             name="demo",
             store=":memory:",
         ) as gateway:
-            _say(f"connected over TCP; {len(gateway.spans())} ports answer")
+            say(f"connected over TCP; {len(gateway.spans())} ports answer")
             steps = _Steps()
             survey = _converse(gateway, simulator, duration, steps)
             _print_tables(gateway)
@@ -236,7 +89,7 @@ class _Steps:
             yield
         except (ng.NeogateError, OSError) as error:
             self.failed[f"{what}: {error}"] = False
-            _say(f"{what}: {error}")
+            say(f"{what}: {error}")
 
 
 def _converse(
@@ -250,29 +103,29 @@ def _converse(
     with steps.attempt("receiving a short SMS"):
         simulator.receive_sms(1, _CODE_SENDER, _CODE_TEXT)
         sms = gateway.wait_for_sms(contains=_CODE_TEXT, since="1m", timeout=10)
-        _say(f"received from {sms.sender}: {sms.text}")
+        say(f"received from {sms.sender}: {sms.text}")
     with steps.attempt("receiving a long SMS"):
         simulator.receive_sms(1, _LONG_SENDER, _LONG_TEXT, order=(3, 1, 2), doubled=(1,), gap=0.5)
         sms = gateway.wait_for_sms(contains=_LONG_TEXT, since="1m", timeout=10)
-        _say(f"received in {sms.parts} parts, out of order, one twice: {sms.text}")
+        say(f"received in {sms.parts} parts, out of order, one twice: {sms.text}")
     _sleep_until(started + duration / 2)
     with steps.attempt("the second label"):
         survey.mark(_LABELS[1])
-        _say(f"the survey measures the {_LABELS[1]} from here on")
+        say(f"the survey measures the {_LABELS[1]} from here on")
     with steps.attempt("surviving a dropped connection"):
         _drop_and_return(gateway, simulator)
     with steps.attempt("sending an SMS"):
         sent = gateway.send_sms("+79161234567", "The antenna is up: привет!", port=1, timeout=15)
-        _say(f"SMS from port 1: {sent.status}")
+        say(f"SMS from port 1: {sent.status}")
     with steps.attempt("sending an SMS that fails"):
         other = min(2, len(gateway.spans()))
         simulator.set_send_outcome(other, "failed", times=1)
         sent = gateway.send_sms("+79160000000", "Nobody gets this", port=other, timeout=15)
-        _say(f"SMS from port {other}: {sent.status} ({sent.error})")
+        say(f"SMS from port {other}: {sent.status} ({sent.error})")
     with steps.attempt("walking a USSD menu"), gateway.ussd_session(port=1) as menu:
         for answer in _MENU:
             reply = menu.send(answer, timeout=10)
-            _say(f"USSD {answer}: {reply.text}")
+            say(f"USSD {answer}: {reply.text}")
     with steps.attempt("the survey"):
         survey.wait(timeout=duration + 30)
     return survey
@@ -281,7 +134,7 @@ def _converse(
 def _drop_and_return(gateway: ng.Gateway, simulator: SimulatedGateway) -> None:
     logins = simulator.logins
     simulator.drop_connections()
-    _say("the gateway dropped the connection")
+    say("the gateway dropped the connection")
     deadline = time.monotonic() + 15
     # Its events are heard again once the gateway has seen a new login, and the link says so too.
     while simulator.logins == logins or gateway.status != "connected":
@@ -290,7 +143,7 @@ def _drop_and_return(gateway: ng.Gateway, simulator: SimulatedGateway) -> None:
         time.sleep(0.05)
     simulator.receive_sms(1, _CODE_SENDER, _LATE_TEXT)
     sms = gateway.wait_for_sms(contains=_LATE_TEXT, since="1m", timeout=10)
-    _say(f"reconnected; received from {sms.sender}: {sms.text}")
+    say(f"reconnected; received from {sms.sender}: {sms.text}")
 
 
 def _write(gateway: ng.Gateway, out: Path) -> None:
@@ -392,7 +245,7 @@ def _print_tables(gateway: ng.Gateway) -> None:
     ]
     for title, frame, columns in tables:
         print(f"\n{title}")
-        _print_table(frame, columns or {str(name): str(name) for name in frame.columns})
+        print_table(frame, columns or {str(name): str(name) for name in frame.columns})
 
 
 def _signal_digest(frame: pd.DataFrame) -> pd.DataFrame:
@@ -419,95 +272,5 @@ def _print_verdict(checks: Mapping[str, bool], out: Path) -> None:
         print(f"{missing} of {len(checks)} did not happen")
 
 
-# -- writing to a terminal -----------------------------------------------------------------------
-
-
-def _say(text: str) -> None:
-    """A line of the story, above the progress bar if there is one."""
-    from tqdm.auto import tqdm
-
-    tqdm.write(plain(text), file=sys.stdout)
-
-
 def _sleep_until(moment: float) -> None:
     threading.Event().wait(max(0.0, moment - time.monotonic()))
-
-
-# ECMA-48: control sequences, strings (titles, links) up to their terminator, and short escapes.
-_ESCAPES = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
-    r"|\x1b[ -/]*[0-~]?"
-)
-
-
-def plain(text: str) -> str:
-    """A stranger's text on one line, without anything that a terminal would obey."""
-    text = re.sub(r"\s*[\r\n]+\s*", " / ", _ESCAPES.sub("", text).strip())
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def _width(text: str) -> int:
-    """Columns that `text` takes in a terminal."""
-    return sum(
-        0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
-        for letter in text
-    )
-
-
-def _shorten(text: str, room: int) -> str:
-    if _width(text) <= room:
-        return text
-    while text and _width(text) > room - 1:
-        text = text[:-1]
-    return text + "…"
-
-
-def _cells(column: pd.Series) -> list[str]:
-    """One column's values as text; "-" is unknown."""
-    forms: dict[str, Callable[[Any], str]] = {
-        "M": lambda time: f"{time:%H:%M:%S}",
-        "b": lambda flag: "yes" if flag else "no",
-        "f": lambda number: f"{number:.1f}",
-    }
-    form = forms.get(column.dtype.kind, lambda value: plain(str(value)))
-    unknown = column.isna()
-    return ["-" if na else form(value) for value, na in zip(column, unknown, strict=True)]
-
-
-def _print_table(frame: pd.DataFrame, columns: Mapping[str, str]) -> None:
-    """Print some columns under other headings, as wide as the terminal at most."""
-    if frame.empty:
-        print("  (none)")
-        return
-    cells = [_cells(frame[name]) for name in columns]
-    headings = list(columns.values())
-    natural = [
-        max(_width(heading), *map(_width, column))
-        for heading, column in zip(headings, cells, strict=True)
-    ]
-    words = [frame[name].dtype.kind not in "bifM" for name in columns]
-    room = _fit(natural, words, get_terminal_size((80, 24)).columns - 2 * len(natural))
-    for row in [headings, *zip(*cells, strict=True)]:
-        parts = []
-        for text, size, name in zip(row, room, columns, strict=True):
-            text = _shorten(text, size)
-            gap = " " * (size - _width(text))
-            parts.append(gap + text if frame[name].dtype.kind in "if" else text + gap)
-        print("  " + "  ".join(parts).rstrip())
-
-
-def _fit(natural: list[int], words: list[bool], room: int) -> list[int]:
-    """Take from the widest columns until all fit: words first, numbers and times when need be."""
-    widths = list(natural)
-    for least, shrinking in ((8, words), (4, words), (4, [True] * len(words))):
-        while sum(widths) > room:
-            wide = [w if may and w > least else 0 for w, may in zip(widths, shrinking, strict=True)]
-            if not any(wide):
-                break
-            widths[wide.index(max(wide))] -= 1
-    return widths
-
-
-if __name__ == "__main__":
-    app()

@@ -1,0 +1,79 @@
+"""`neogate-lab export`: a table of a store as a file that others read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import neogate_lab as ng
+from neogate_lab.cli.base import app, polite
+from neogate_lab.cli.terminal import plain
+
+__all__ = ["export"]
+
+
+@app.command()
+@polite
+def export(
+    store: Annotated[Path, typer.Argument(help="The store's folder.")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            help="File ending in .parquet, .csv or .xlsx; no suffix: a folder of Parquet files by "
+            "gateway and day. A URL such as s3://… too."
+        ),
+    ],
+    table: Annotated[
+        str, typer.Option(help="signal, messages, outbox, ussd, connections, …")
+    ] = "signal",
+    redact: Annotated[
+        str | None, typer.Option(help="Hide numbers, text or all.", show_default=False)
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="From this time (UTC) on, or for so long: 2h.", show_default=False),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Before this time (UTC).", show_default=False)
+    ] = None,
+    gateway: Annotated[
+        list[str] | None, typer.Option(help="Of this gateway; again for more.", show_default=False)
+    ] = None,
+    port: Annotated[
+        list[int] | None, typer.Option(help="Of this port; again for more.", show_default=False)
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="With this label; again for more.", show_default=False)
+    ] = None,
+    partitioned: Annotated[
+        bool, typer.Option("--partitioned", help="A folder, whatever the suffix.")
+    ] = False,
+    bom: Annotated[
+        bool, typer.Option("--bom", help="CSV for Excel: say that it is UTF-8.")
+    ] = False,
+    spreadsheet_safe: Annotated[
+        bool, typer.Option(help="CSV: disarm cells that a spreadsheet would run.")
+    ] = True,
+) -> None:
+    """Write a table of a store to a file, whole or not at all.
+
+    Works while another process records into the store. What stood there is replaced.
+    """
+    with ng.open_store(store) as opened:
+        written = opened.export(
+            path,
+            table,
+            redact=redact,
+            spreadsheet_safe=spreadsheet_safe,
+            partitioned=partitioned or None,
+            bom=bom,
+            since=since,
+            until=until,
+            gateway=gateway or None,
+            port=port or None,
+            label=label or None,
+        )
+    shown = path if isinstance(written, str) else str(written)
+    print(f"wrote {plain(shown)}")
