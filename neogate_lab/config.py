@@ -82,8 +82,9 @@ def resolve(
         raise InvalidRequest(f"port must be a whole number from 1 to 65535, not {given_port!r}")
     username = username or profile.get("username") or os.environ.get("NEOGATE_USERNAME")
     if not username:
+        hint = "" if profile or target is None else f" (no profile is called {target!r})"
         raise InvalidRequest(
-            f"user name for {host} is missing: give username=, or set NEOGATE_USERNAME"
+            f"user name for {host} is missing{hint}: give username=, or set NEOGATE_USERNAME"
         )
     password = password if password is not None else profile.get("password")
     if password is None:
@@ -128,6 +129,11 @@ def _profile(target: str) -> dict[str, Any]:
 def _split(target: str) -> tuple[str, int | None]:
     """Split host:port; an IPv6 address needs brackets for a port."""
     target = target.strip()
+    if "://" in target:
+        raise InvalidRequest(
+            f"{target!r} is a URL; give the host alone, for example '192.168.5.150': the API is "
+            "plain TCP, not the web page"
+        )
     bracketed, _, rest = target.removeprefix("[").partition("]")
     if target.startswith("["):
         host, port = bracketed, rest.removeprefix(":")

@@ -8,11 +8,12 @@ import html
 import inspect
 import json
 import os
+import shutil
 import threading
 import warnings
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -131,7 +132,10 @@ def connect(
     """
     endpoint = config.resolve(target, username=username, password=password, port=port, name=name)
     if not isinstance(store, Store):
-        store = os.fspath(store or endpoint.store or DEFAULT_STORE)
+        try:
+            store = os.fspath(store or endpoint.store or DEFAULT_STORE)
+        except TypeError:
+            raise InvalidRequest(f"store must be a path or a Store, not {store!r}") from None
     options: dict[str, Any] = {
         "span_offset": span_offset,
         "gateway_timezone": gateway_timezone,
@@ -154,7 +158,7 @@ def connect(
                 return known
             warnings.warn(
                 f"closing the earlier connection to {known.name}: connect() was called again with "
-                "other arguments",
+                f"other arguments ({', '.join(_differences(known._arguments, arguments))})",
                 NeogateWarning,
                 stacklevel=2,
             )
@@ -204,7 +208,21 @@ def demo(*, ports: int = 4, seed: int = 7, firmware: str = "tg200", **options: A
     return gateway
 
 
+def _differences(old: tuple[Any, ...], new: tuple[Any, ...]) -> list[str]:
+    """Which of connect()'s arguments differ, by name: values may be secret."""
+    pairs = [
+        *(
+            (item.name, getattr(old[0], item.name), getattr(new[0], item.name))
+            for item in fields(old[0])
+        ),
+        ("store", old[1], new[1]),
+        *((name, before, after) for (name, before), (_, after) in zip(old[2], new[2], strict=True)),
+    ]
+    return [name for name, before, after in pairs if before != after]
+
+
 def _open(endpoint: config.Endpoint, store: str | Store, options: dict[str, Any]) -> Gateway:
+    fresh = isinstance(store, str) and store != ":memory:" and not Path(store).exists()
     owned = None if isinstance(store, Store) else Store(store)
     ledger = store if isinstance(store, Store) else owned
     assert ledger is not None
@@ -224,6 +242,8 @@ def _open(endpoint: config.Endpoint, store: str | Store, options: dict[str, Any]
         loop.release()
         if owned is not None:
             owned.close()
+            if fresh:  # made a moment ago, for a gateway that was never reached
+                shutil.rmtree(owned.path)
         raise
     return Gateway(link, loop, ledger, owned)
 
@@ -246,6 +266,8 @@ class Gateway:
         Everything that was recorded.
     simulator : SimulatedGateway or None
         The other end, for `demo`.
+    surveys : list of Survey
+        Those that run.
     """
 
     def __init__(
@@ -260,6 +282,7 @@ class Gateway:
         self._arguments: tuple[Any, ...] = ()
         self._dispatcher = dispatcher.acquire()
         self._handlers = Handlers()
+        self._surveys: list[Survey] = []
         self._closing = threading.Lock()
         self._finalizer: weakref.finalize[..., Gateway] | None = None
         tell = _Teller(self._handlers, self._dispatcher)
@@ -289,6 +312,7 @@ class Gateway:
             "address": self._link.endpoint,
             "state": self.status,
             "ports": self._link.known_ports or "not known yet",
+            "surveys": ", ".join(survey.name for survey in self.surveys) or "none running",
             "store": str(self.store.path),
         }
         cells = "".join(
@@ -391,7 +415,8 @@ class Gateway:
         InvalidRequest
             A value can't be used, a port does not exist, or a survey of this name runs already.
         """
-        return Survey(
+        running = self.surveys
+        survey = Survey(
             self,
             every=every,
             duration=duration,
@@ -400,6 +425,21 @@ class Gateway:
             name=name,
             progress=progress,
         )
+        self._surveys = [*running, survey]
+        if running:
+            warnings.warn(
+                f"{len(self._surveys)} surveys of {self.name} run now, the new one beside "
+                f"{', '.join(repr(other.name) for other in running)}; end one with "
+                "gw.surveys[0].stop()",
+                NeogateWarning,
+                stacklevel=2,
+            )
+        return survey
+
+    @property
+    def surveys(self) -> list[Survey]:
+        """The surveys that run, in the order in which they began."""
+        return [survey for survey in self._surveys if survey.running]
 
     # -- messages and USSD -----------------------------------------------------------------------
     @_documented_as(AsyncGateway.wait_for_sms)
@@ -569,6 +609,14 @@ class Gateway:
         )
 
     def _read(self, table: str, **filters: Any) -> pd.DataFrame:
+        if self.closed and self._owned_store is not None:
+            path = str(self.store.path)
+            rest = (
+                f"read on with neogate_lab.open_store({path!r})"
+                if self.store.path.exists()
+                else "its store was a temporary one, and is gone"
+            )
+            raise GatewayClosed(f"{self.name} was closed; {rest}")
         return self.store.frame(table, gateway=self.name, **filters)
 
     # -- for panels ------------------------------------------------------------------------------

@@ -16,8 +16,12 @@ Moment = datetime | timedelta | str
 Period = float | str | timedelta
 """A length: seconds as a number, "10s", "1.5h", a timedelta."""
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_LENGTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)\s*", re.IGNORECASE | re.ASCII)
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_LENGTH = re.compile(
+    r"\s*(\d+(?:\.\d+)?)\s*"
+    r"(?:(ms)|(s)(?:ec(?:ond)?s?)?|(m)(?:in(?:ute)?s?)?|(h)(?:ours?)?|(d)(?:ays?)?|(w)(?:eeks?)?)\s*",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 def moment(value: Moment, now: datetime, name: str = "since") -> datetime:
@@ -39,7 +43,7 @@ def moment(value: Moment, now: datetime, name: str = "since") -> datetime:
     """
     try:
         if isinstance(value, str) and (ago := _LENGTH.fullmatch(value)):
-            value = timedelta(seconds=float(ago[1]) * _UNITS[ago[2].lower()])
+            value = timedelta(seconds=float(ago[1]) * _UNITS[ago[ago.lastindex or 0].lower()])
         if isinstance(value, timedelta) and value >= timedelta(0):
             return now - value
         if isinstance(value, str):
@@ -52,7 +56,7 @@ def moment(value: Moment, now: datetime, name: str = "since") -> datetime:
         pass
     raise InvalidRequest(
         f'{name} takes a time ("2026-11-20 08:00", a datetime; naive means UTC) or how long ago '
-        f'("90s", "30m", "2h", "7d", a timedelta), not this {type(value).__name__}'
+        f'("90s", "30m", "2h", "7d", a timedelta), not {value!r}'
     )
 
 
@@ -73,7 +77,7 @@ def seconds(value: Period, name: str) -> float:
     """
     length = math.nan
     if isinstance(value, str) and (read := _LENGTH.fullmatch(value)):
-        length = float(read[1]) * _UNITS[read[2].lower()]
+        length = float(read[1]) * _UNITS[read[read.lastindex or 0].lower()]
     elif isinstance(value, timedelta):
         length = value.total_seconds()
     elif isinstance(value, numbers.Real) and not isinstance(value, bool):

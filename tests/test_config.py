@@ -122,7 +122,7 @@ def test_somebody_is_asked_for_the_password(monkeypatch: pytest.MonkeyPatch) -> 
     [
         ({"target": None}, "which gateway"),
         ({"target": ["lab"]}, "target must be"),
-        ({"target": "http://gw"}, "no port number"),
+        ({"target": "http://gw"}, "is a URL"),
         ({"target": "user@gw"}, "no host name"),
         ({"target": "a b"}, "no host name"),
         ({"target": "gw:0"}, "1 to 65535"),

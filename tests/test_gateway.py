@@ -671,3 +671,117 @@ def test_all_users_share_the_loop(sim: SimulatedGateway, gw: Gateway) -> None:
     finally:
         loop.release()
     assert len(gw.spans()) == 4
+
+
+# -- what a first hour taught ----------------------------------------------------------------------
+def shown(record: Any) -> str:
+    """What a notebook shows for a record as a cell's answer."""
+
+    class Printer:
+        text_ = ""
+
+        def text(self, more: str) -> None:
+            self.text_ += more
+
+    printer = Printer()
+    record._repr_pretty_(printer, False)
+    return printer.text_
+
+
+def test_a_cells_answer_shows_the_text_and_a_log_does_not(
+    gw: Gateway, sim: SimulatedGateway
+) -> None:
+    sim.set_ussd(1, "*100#", "Balance: 7.50\x1b[2J")
+    reply = gw.ussd("*100#", port=1)
+    assert shown(reply) == "USSD *100# on port 1: done\nBalance: 7.50\ufffd[2J"
+    assert "7.50" not in repr(reply)
+    since = datetime.now(UTC)
+    sim.receive_sms(port=2, sender="MegaFon", text="Code 4711")
+    sms = gw.wait_for_sms(since=since)
+    assert shown(sms).startswith("SMS from MegaFon on port 2, ")
+    assert shown(sms).endswith(" UTC\nCode 4711")
+    assert "4711" not in repr(sms)
+    result = gw.send_sms("+390000000001", "hi", port=1)
+    assert shown(result) == f"SMS to +390000000001 on port 1: sent, 1 segment, id {result.id}"
+
+
+def test_one_port_that_refuses_takes_no_answer_from_the_others(
+    gw: Gateway, sim: SimulatedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detail = gw._link._ports.detail
+
+    async def refuse_port_2(session: Any, span: int) -> Any:
+        if span == 3:
+            raise ng.CommandRefused("No GSM running on span 3")
+        return await detail(session, span)
+
+    monkeypatch.setattr(gw._link._ports, "detail", refuse_port_2)
+    frame = gw.diagnostics()
+    assert list(frame.port) == [1, 2, 3, 4]
+    assert frame.model.tolist()[1] == ""
+    assert frame.status.tolist()[1] == "Up"
+    assert pd.isna(frame.signal[1])
+    with pytest.raises(ng.CommandRefused):
+        gw.diagnostics(2)
+
+
+def test_a_query_never_shows_a_pin(gw: Gateway, sim: SimulatedGateway) -> None:
+    sim.set_status(1, pin_error=True)
+    lines = gw.command("gsm show spans")
+    assert "Pin (****) Error" in lines[0]
+
+
+def test_a_second_survey_is_noticed_and_both_can_be_reached(gw: Gateway) -> None:
+    first = gw.survey(every=0.1, progress=False)
+    with pytest.warns(NeogateWarning, match="2 surveys of lab run now"):
+        second = gw.survey(every=0.1, progress=False)
+    assert gw.surveys == [first, second]
+    assert first.name in gw._repr_html_()
+    for survey in gw.surveys:
+        survey.stop()
+    assert gw.surveys == []
+
+
+def test_surveys_of_one_second_have_names_of_their_own(gw: Gateway) -> None:
+    names = set()
+    for _ in range(3):
+        survey = gw.survey(every=0.1, duration=0.1, progress=False)
+        survey.wait()
+        names.add(survey.name)
+        assert len(survey.frame()) == 4
+    assert len(names) == 3
+
+
+def test_a_gateway_that_was_never_reached_leaves_no_store(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with pytest.raises(Unreachable):
+        ng.connect("127.0.0.1", port=port, username="a", password="b", store=tmp_path / "lab")
+    assert not (tmp_path / "lab").exists()
+
+
+def test_after_closing_the_way_to_the_data_is_told(sim: SimulatedGateway, tmp_path: Path) -> None:
+    with connect(sim, store=tmp_path / "lab") as gw:
+        gw.sample()
+    with pytest.raises(GatewayClosed, match=r"open_store\('.*lab'\)"):
+        gw.signal()
+    with connect(sim) as gw:
+        pass
+    with pytest.raises(GatewayClosed, match="temporary"):
+        gw.signal()
+
+
+def test_tables_go_by_the_names_of_their_verbs_too(
+    gw: Gateway, sim: SimulatedGateway, tmp_path: Path
+) -> None:
+    since = datetime.now(UTC)
+    sim.receive_sms(port=1, sender="900", text="x")
+    gw.wait_for_sms(since=since)
+    gw.export(tmp_path / "a.csv", "inbox")
+    assert len(ng.read_csv(tmp_path / "a.csv")) == 1
+
+
+def test_a_store_that_is_none_is_refused(sim: SimulatedGateway) -> None:
+    with pytest.raises(InvalidRequest, match="store must be a path"):
+        connect(sim, store=5)

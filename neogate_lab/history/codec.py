@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from neogate_lab.errors import InvalidRequest
-from neogate_lab.history.schema import TABLES, VIEWS, Column, Kind, Table
+from neogate_lab.history.schema import ALIASES, TABLES, VIEWS, Column, Kind, Table
 
 __all__ = [
     "Row",
@@ -36,6 +36,7 @@ _BITS: dict[Kind, int] = {"int8": 8, "int16": 16, "int32": 32, "int64": 64}
 def table_named(name: str, *, views: bool = False) -> Table:
     """Return the table called `name`; `InvalidRequest` names those that exist."""
     known = TABLES | VIEWS if views else TABLES
+    name = ALIASES.get(name, name)
     if name not in known:
         raise InvalidRequest(f"there is no table {name!r}; the tables are {', '.join(known)}")
     return known[name]

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["SCHEMA_VERSION", "TABLES", "VIEWS", "Column", "Kind", "Table"]
+__all__ = ["ALIASES", "SCHEMA_VERSION", "TABLES", "VIEWS", "Column", "Kind", "Table"]
 
 SCHEMA_VERSION = 1
 
@@ -191,8 +191,8 @@ _USSD = Table(
         Column(
             "outcome",
             "cat",
-            "done, menu, ended, other_client, not_supported, network_timeout, failed, busy or "
-            "timeout",
+            "done, menu, ended, other_client, not_supported, network_timeout, failed, busy, "
+            "timeout; without an answer: no_answer, disconnected, refused, interrupted",
         ),
         Column("menu", "flag", "the network waits for an answer"),
         Column("text", "text", "decoded answer"),
@@ -313,3 +313,6 @@ _DIAGNOSTICS = Table(
 
 VIEWS: dict[str, Table] = {table.name: table for table in (_SPANS, _DIAGNOSTICS)}
 """Frames that are answered from the gateway and not stored."""
+
+ALIASES = {"inbox": "messages", "ussd_log": "ussd"}
+"""What the verbs call a table, where that is not its name."""

@@ -39,13 +39,14 @@ from neogate_lab.link.sampler import (
 )
 from neogate_lab.link.session import Credentials, Session
 from neogate_lab.link.survey import AsyncSurvey
-from neogate_lab.link.ussd import AsyncUssdSession, UssdDesk
+from neogate_lab.link.ussd import AsyncUssdSession, Caller, UssdDesk
 from neogate_lab.link.wirelog import WireLog
 from neogate_lab.protocol import commands, gsm
 from neogate_lab.protocol.records import (
     SpanDetail,
     SpanStatus,
     UssdReply,
+    mask_pins,
     parse_send_status,
 )
 from neogate_lab.protocol.wire import Packet
@@ -123,6 +124,7 @@ class AsyncGateway:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._handlers = Handlers()
         self._surveys: list[AsyncSurvey] = []
+        self._survey_names: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._wirelog: WireLog | None = None
         self._opened = False
@@ -337,7 +339,8 @@ class AsyncGateway:
         """
         action = commands.cli(commands.check_query(command), self._options.max_line)
         body = await self._session.command(action, what="the command")
-        return body.decode("utf-8", "backslashreplace").strip("\r\n").splitlines()
+        text = mask_pins(body.decode("utf-8", "backslashreplace"))
+        return text.strip("\r\n").splitlines()
 
     # -- messages --------------------------------------------------------------------------------
     async def wait_for_sms(
@@ -482,7 +485,9 @@ class AsyncGateway:
             commands.send_sms(span, to, text, sms_id, self._options.max_line),
             self._options.max_line,
         )
-        await self._resolve(port)
+        # Whether the gateway answers is for the row to tell; a port that is not there is refused.
+        with contextlib.suppress(CommandRefused, ConnectionLost, NoAnswer, ProtocolError):
+            await self._resolve(port)
         segments = gsm.segment(text)
         row = {
             "queued_at": self._clock.now(),
@@ -527,7 +532,7 @@ class AsyncGateway:
         port, span = self._ports.place(port)
         command = commands.cli(commands.send_ussd(span, code, timeout), self._options.max_line)
         await self._resolve(port)
-        who = object()
+        who = Caller()
         self._ussd.take(port, who)
         try:
             return await self._ussd.run(command, code, port=port, span=span, timeout=timeout)
@@ -603,11 +608,13 @@ class AsyncGateway:
         if name is None:
             begun = f"survey {self._clock.now():%Y-%m-%d %H:%M:%S}"
             more = (f"{begun} ({number})" for number in itertools.count(2))
-            name = next(new for new in itertools.chain([begun], more) if new not in running)
+            names = itertools.chain([begun], more)
+            name = next(new for new in names if new not in self._survey_names)
         elif name in running:
             raise InvalidRequest(
                 f"a survey called {name!r} runs already; stop() it first, or give another name"
             )
+        self._survey_names.add(name)
         sampler = Sampler(
             self._ports.measure,
             self._ports.skip,

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from neogate_lab.protocol.gsm import join_parts
-from neogate_lab.protocol.records import ReceivedPart, decode_part
+from neogate_lab.protocol.records import ReceivedPart, decode_part, printable
 
 __all__ = ["Inbox", "JoinedMessage", "Receipt", "ReceivedSms"]
 
@@ -53,6 +53,16 @@ class ReceivedSms:
     complete: bool = True
     encoding: str = ""
     row_id: int | None = None
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """As a cell's answer, where the text is what was asked for; logs get the repr."""
+        missing = (
+            "" if self.complete else f", {self.total - self.parts} of {self.total} parts missing"
+        )
+        printer.text(
+            f"SMS from {printable(self.sender)} on port {self.port}, "
+            f"{self.received_at:%Y-%m-%d %H:%M:%S} UTC{missing}\n{printable(self.text)}"
+        )
 
     def as_row(self) -> dict[str, Any]:
         """The row of `messages`, its row_id apart."""

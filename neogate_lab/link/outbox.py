@@ -26,7 +26,7 @@ from neogate_lab.errors import (
 )
 from neogate_lab.link.clock import Clock
 from neogate_lab.link.ledger import Ledger, Row
-from neogate_lab.protocol.records import SmsStatus
+from neogate_lab.protocol.records import SmsStatus, printable
 
 __all__ = ["Link", "Outbox", "SmsResult", "new_id"]
 
@@ -72,6 +72,15 @@ class SmsResult:
     written_at: datetime | None
     status_at: datetime | None
     smsc: str = field(repr=False)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """As a cell's answer; logs get the repr."""
+        why = f" ({self.error})" if self.error else ""
+        some = "1 segment" if self.segments == 1 else f"{self.segments} segments"
+        printer.text(
+            f"SMS to {printable(self.to)} on port {self.port}: {self.status}{why}, {some}, "
+            f"id {self.id}"
+        )
 
     @classmethod
     def of(cls, row: Row) -> SmsResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
@@ -28,6 +29,8 @@ from neogate_lab.protocol import commands
 from neogate_lab.protocol.records import SpanDetail, SpanStatus, parse_span_detail, parse_spans
 
 __all__ = ["Ports"]
+
+logger = logging.getLogger(__name__)
 
 _Answer = SpanDetail | NeogateError
 
@@ -72,6 +75,7 @@ class Ports:
         self._offset = span_offset
         self._clock = clock
         self._spans: tuple[int, ...] = ()
+        self._listed = False
         self._spelling: commands.Spelling | None = None
         self._identities: dict[int, dict[str, Any]] = {}
 
@@ -114,13 +118,17 @@ class Ports:
         if unknown and self._connection.is_up:  # a card may have been added
             await self.spans()
             unknown = [number for number, span in wanted if span not in self._spans]
-        if (unknown and self._spans) or not wanted:
+        if (unknown and self._listed) or not wanted:
             raise self.missing(unknown)
         return wanted
 
     def missing(self, ports: Sequence[int]) -> InvalidRequest:
         """The error for ports that are not there."""
-        wrong = ", ".join(map(str, ports)) or "(none given)"
+        if not ports:
+            return InvalidRequest(
+                "port= names no port; give a number, a list of them, or leave it out"
+            )
+        wrong = ", ".join(map(str, ports))
         return InvalidRequest(
             f"{self._where} has no port {wrong}; it has {str(self) or 'none'} "
             f"(ports as printed on the box: span minus {self._offset})"
@@ -133,12 +141,18 @@ class Ports:
             commands.cli(commands.show_spans()), what="`gsm show spans`"
         )
         statuses = parse_spans(body)
-        if not statuses and body.strip():
-            raise ProtocolError(
-                f"{self._where} answered `gsm show spans` with something else", body
-            )
+        if not statuses and (self._spans or body.strip()):  # ports don't vanish all at once
+            raise self._unread("`gsm show spans`", body, "lists no port")
         self._spans = tuple(status.span for status in statuses)
+        self._listed = True
         return statuses
+
+    def _unread(self, what: str, body: bytes, lacking: str) -> ProtocolError:
+        return ProtocolError(
+            f"{self._where} answered {what} with {body[:80]!r}, which {lacking}; record its "
+            "traffic with connect(record='wire.jsonl'): it may be a firmware not seen before",
+            body,
+        )
 
     def forget_spelling(self) -> None:
         """Try both spellings anew: the device behind the address may be another one now."""
@@ -149,14 +163,21 @@ class Ports:
         statuses = {status.span: status for status in await self.spans()}
         ports = await self.resolve(port)
         details = await self._details([span for _, span in ports])
+        failures = [detail for detail, _ in details if isinstance(detail, NeogateError)]
+        # Asked for all, one port that refuses takes no answer from the others.
+        if failures and (port is not None or len(failures) == len(details)):
+            raise failures[0]
         answers = []
         for (number, span), (detail, _) in zip(ports, details, strict=True):
+            status = statuses.get(span)
             if isinstance(detail, NeogateError):
-                raise detail
-            await self._identify(number, detail)
-            if span in statuses:
-                detail = replace(detail, status=statuses[span])
-            answers.append(detail)
+                logger.warning(
+                    "%s: port %d is left without detail: %s", self._where, number, detail
+                )
+                detail = SpanDetail(span, status or SpanStatus(span))
+            else:
+                await self._identify(number, detail)
+            answers.append(replace(detail, status=status) if status else detail)
         return answers
 
     async def detail(self, session: Session, span: int) -> SpanDetail:
@@ -173,7 +194,10 @@ class Ports:
                 if spelling is not spellings[-1] and _unknown_command(error):
                     continue
                 raise
-            detail = parse_span_detail(body, span)
+            try:
+                detail = parse_span_detail(body, span)
+            except ProtocolError as error:
+                raise self._unread(what, body, "holds no known field") from error
             self._spelling = spelling
             return detail
         raise AssertionError("unreachable: the last spelling returns or raises")

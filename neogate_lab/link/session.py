@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -160,7 +161,8 @@ class Session(asyncio.Protocol):
                 "allows this machine's address"
             ) from None
         except (OSError, UnicodeError) as error:  # the latter for a name that no DNS can hold
-            reason = getattr(error, "strerror", None) or error
+            code = getattr(error, "errno", None)
+            reason = os.strerror(code) if code is not None and code > 0 else error
             raise Unreachable(
                 f"no connection to {where}: {reason}; check the address and "
                 "port, and that the gateway's API is switched on and allows this machine's address"
@@ -416,6 +418,12 @@ class Session(asyncio.Protocol):
     def _answer(self, packet: Packet) -> None:
         """Pair a response with its request: by ActionID when present, else by order."""
         action_id = packet.get("ActionID").strip()
+        if not action_id:
+            if self._owed:
+                self._fail("an answer without ActionID came while an earlier one was still due")
+                return
+            # Some firmware echoes it at the login only.
+            self.echoes_action_id = False
         for request in self._line:
             if not action_id or request.action_id == action_id:
                 break

@@ -8,35 +8,50 @@ ready, and a reply that may be another's is marked as doubtful.
 from __future__ import annotations
 
 import asyncio
+import logging
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 from neogate_lab.errors import (
     CommandRefused,
+    ConnectionLost,
+    GatewayClosed,
     InvalidRequest,
     LoginRefused,
+    NeogateError,
     NeogateWarning,
     NoAnswer,
+    ProtocolError,
     Unreachable,
 )
 from neogate_lab.link.clock import Clock
 from neogate_lab.link.connection import Connection
-from neogate_lab.link.ledger import Ledger
+from neogate_lab.link.inbound import fire_and_log
+from neogate_lab.link.ledger import Ledger, Row
 from neogate_lab.link.pool import SessionPool
 from neogate_lab.link.session import Session
 from neogate_lab.protocol import commands
 from neogate_lab.protocol.records import SpanDetail, UssdReply, parse_ussd_reply
 from neogate_lab.protocol.wire import Action
 
-__all__ = ["AsyncUssdSession", "UssdDesk", "UssdTurn"]
+__all__ = ["AsyncUssdSession", "Caller", "UssdDesk", "UssdTurn"]
 
+logger = logging.getLogger(__name__)
+
+_UNANSWERED = {NoAnswer: "no_answer", ConnectionLost: "disconnected", GatewayClosed: "disconnected"}
+"""What the table says of an exchange that raised; an interrupt otherwise."""
 POLL_SECONDS = 1.0
 """Between looks at a port that is still busy with an earlier USSD."""
 REFUSED_SECONDS = 600.0
 """For so long no second session is tried after one was refused."""
+
+
+class Caller:
+    """Somebody who has taken a port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +96,10 @@ class UssdDesk:
         self._name = name
         self._command_timeout = command_timeout
         self._clock = clock
-        self._taken: dict[int, object] = {}
-        self._doubted: set[int] = set()
+        # Weak: a conversation that nobody holds any more gives its port back.
+        self._taken: WeakValueDictionary[int, object] = WeakValueDictionary()
+        # Ports whose last USSD got no answer; True when the gateway itself said "timeout".
+        self._doubted: dict[int, bool] = {}
         self._warned = False
         self._alone_until = float("-inf")
 
@@ -105,63 +122,75 @@ class UssdDesk:
     ) -> UssdReply:
         """Send a checked command on a port that the caller has taken; the reply is on disk."""
         _ = self._connection.session  # while the link is down: ConnectionLost at once
-        began, clock_began = self._clock.now(), self._clock.monotonic()
         async with self._session() as session:
             ready = await self._until_ready(session, port, span, timeout)
+            row = {
+                "time": self._clock.now(),
+                "gateway": self._name,
+                "port": port,
+                "span": span,
+                "code": sent,
+            }
             if ready is False:
                 reply = UssdReply(port=port, span=span, code=sent, outcome="busy")
+                row["latency_ms"] = None
             else:
-                began, clock_began = self._clock.now(), self._clock.monotonic()
-                reply = await self._exchange(session, command, sent, port, span, timeout)
-                if ready is None and port in self._doubted and reply.outcome != "timeout":
+                began = self._clock.monotonic()
+                reply = await self._exchange(session, command, row, timeout)
+                if port in self._doubted and reply.outcome != "timeout":
+                    del self._doubted[port]
                     reply = replace(reply, doubtful=True)
-                    self._doubted.discard(port)
-        await asyncio.wrap_future(
-            self._ledger.append(
-                "ussd",
-                [
-                    {
-                        "time": began,
-                        "gateway": self._name,
-                        "port": port,
-                        "span": span,
-                        "code": sent,
-                        "outcome": reply.outcome,
-                        "menu": reply.menu,
-                        "text": reply.text,
-                        "dcs": reply.dcs,
-                        "raw": reply.raw,
-                        "doubtful": reply.doubtful,
-                        "latency_ms": 1000 * (self._clock.monotonic() - clock_began),
-                    }
-                ],
-            )
-        )
+                row["latency_ms"] = 1000 * (self._clock.monotonic() - began)
+        for name in ("outcome", "menu", "text", "dcs", "raw", "doubtful"):
+            row[name] = getattr(reply, name)
+        await asyncio.wrap_future(self._ledger.append("ussd", [row]))
         return reply
 
     async def _exchange(
-        self, session: Session, command: Action, sent: str, port: int, span: int, timeout: float
+        self, session: Session, command: Action, row: Row, timeout: float
     ) -> UssdReply:
-        what = f"the USSD on port {port}"
+        """Send it and read the answer; what was sent and got none is a row as well."""
+        port, span, sent = row["port"], row["span"], row["code"]
         try:
             body = await session.command(
-                command, timeout=timeout + self._command_timeout, what=what
+                command, timeout=timeout + self._command_timeout, what=f"the USSD on port {port}"
             )
         except CommandRefused:  # answered, so nothing is left in the modem
+            self._record_unanswered(row, "refused", doubtful=False)
             raise
-        except BaseException:
-            self._doubted.add(port)
+        except BaseException as error:
+            outcome = next(
+                (name for kind, name in _UNANSWERED.items() if isinstance(error, kind)),
+                "interrupted",
+            )
+            self._doubted[port] = False
+            self._record_unanswered(row, outcome, doubtful=True)
             raise
-        reply = parse_ussd_reply(body, port=port, span=span, code=sent)
+        try:
+            reply = parse_ussd_reply(body, port=port, span=span, code=sent)
+        except ProtocolError:
+            raw = body.decode("utf-8", "backslashreplace").strip()
+            return UssdReply(
+                port=port, span=span, code=sent, outcome="failed", raw=raw, doubtful=True
+            )
         if reply.outcome == "timeout":
-            self._doubted.add(port)
+            self._doubted[port] = True
         return reply
+
+    def _record_unanswered(self, row: Row, outcome: str, *, doubtful: bool) -> None:
+        row = {**row, "outcome": outcome, "doubtful": doubtful}
+        what = f"{self._gateway}: a USSD without an answer was not recorded"
+        try:
+            fire_and_log(self._ledger.append("ussd", [row]), what)
+        except NeogateError as error:  # the store was closed first
+            logger.error("%s: %s", what, error)
 
     async def _until_ready(
         self, session: Session, port: int, span: int, timeout: float
     ) -> bool | None:
         """True when the port is free, False when it stays busy, None when it does not say."""
         deadline = self._clock.monotonic() + timeout
+        was_busy = False
         while True:
             try:
                 detail = await self._detail(session, span)
@@ -169,9 +198,14 @@ class UssdDesk:
                 return None
             state = detail.state.upper()
             if "USSD" not in state:
-                if state:
-                    self._doubted.discard(port)
+                # A port that was seen to end its USSD owes nothing; one that timed out and says
+                # READY may still hand a late answer to the next request.
+                if state and (was_busy or not self._doubted.get(port, False)):
+                    self._doubted.pop(port, None)
                 return True if state else None
+            if not was_busy:
+                logger.info("%s: port %d is busy with an earlier USSD", self._gateway, port)
+            was_busy = True
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 return False
@@ -187,7 +221,7 @@ class UssdDesk:
             return None
         try:
             return await stack.enter_async_context(self._pool.session())
-        except (LoginRefused, Unreachable) as error:
+        except (LoginRefused, Unreachable, ProtocolError, NoAnswer, ConnectionLost) as error:
             self._alone_until = self._clock.monotonic() + REFUSED_SECONDS
             if not self._warned:
                 self._warned = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from neogate_lab.errors import ProtocolError
 from neogate_lab.protocol.gsm import (
@@ -33,11 +33,13 @@ __all__ = [
     "cli_error",
     "decode_part",
     "join_parts",
+    "mask_pins",
     "parse_received_part",
     "parse_send_status",
     "parse_span_detail",
     "parse_spans",
     "parse_ussd_reply",
+    "printable",
 ]
 
 UssdOutcome = Literal[
@@ -141,6 +143,13 @@ class UssdReply:
     raw: str = field(default="", repr=False)
     doubtful: bool = False
     choices: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """As a cell's answer, where the text is what was asked for; logs get the repr."""
+        doubt = ", doubtful" if self.doubtful else ""
+        printer.text(f"USSD {self.code} on port {self.port}: {self.outcome}{doubt}")
+        if self.text:
+            printer.text("\n" + printable(self.text))
 
 
 _SPAN_LINE = re.compile(r"GSM span[ \t]+(\d{1,4})[ \t]*:(.*)", re.IGNORECASE)
@@ -263,7 +272,7 @@ def parse_span_detail(body: bytes, span: int) -> SpanDetail:
         raise ProtocolError("the answer to 'gsm show span' has no field in it", body)
 
     def text(key: str) -> str:
-        return _mask_pins(known.get(key, ""))
+        return mask_pins(known.get(key, ""))
 
     csq = _int(known.get("signal", ""), least=-999, most=999)
     rssi_dbm, rssi_bound = csq_to_dbm(csq)
@@ -382,6 +391,14 @@ def parse_ussd_reply(body: bytes, *, port: int, span: int, code: str) -> UssdRep
     )
 
 
+def printable(text: str) -> str:
+    """A stranger's text without anything that a terminal would obey."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )
+
+
 def cli_error(body: bytes) -> str | None:
     """Return the gateway's words if `body` is a CLI error (WIRE §2), else None.
 
@@ -408,17 +425,18 @@ def _words(line: str) -> list[str]:
     return [word for part in line.split(",") if (word := part.strip())]
 
 
-def _mask_pins(text: str) -> str:
+def mask_pins(text: str) -> str:
+    """Mask SIM PINs and PUKs, wherever they stand (WIRE §5)."""
     text = _PIN_STATUS.sub(rf"\1\2({MASK})", text)
     return _PIN_DIGITS.sub(rf"\1\2{MASK}", text)
 
 
 def _mask_numbers(text: str) -> str:
-    return _NUMBER.sub(MASK, _mask_pins(text))
+    return _NUMBER.sub(MASK, mask_pins(text))
 
 
 def _span_status(span: int, line: str, says_provisioned: bool) -> SpanStatus:
-    words = _words(_mask_pins(line))
+    words = _words(mask_pins(line))
     flags: dict[str, bool | None] = {"provisioned": False if says_provisioned else None}
     mode = ""
     status: list[str] = []
@@ -472,7 +490,7 @@ def _masked_extra(name: str, value: str) -> str:
     personal = re.search(r"\b(?:pin2?|puk2?|own|phone|called|caller|calling|msisdn)\b", key)
     if personal or not name:
         return MASK if value else ""
-    return _mask_pins(value)
+    return mask_pins(value)
 
 
 def _mask_at(value: str) -> str:

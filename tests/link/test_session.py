@@ -190,6 +190,29 @@ async def test_a_tombstone_eats_the_late_answer() -> None:
         assert opened.session.is_idle
 
 
+async def test_an_id_that_is_echoed_at_the_login_only_is_relied_on_no_more() -> None:
+    async with session_with() as (opened, peer):
+        first = asyncio.create_task(opened.session.request(query("one"), what="one"))
+        action = await peer.action()
+        del action["actionid"]
+        peer.say(answer(action, "Success", "one"))
+        await first
+        assert not opened.session.echoes_action_id
+
+
+async def test_an_answer_without_an_id_is_nobodys_while_an_earlier_one_is_due() -> None:
+    async with session_with() as (opened, peer):
+        with pytest.raises(NoAnswer):
+            await opened.session.request(query("one"), timeout=0.05, what="one")
+        await peer.action()
+        second = asyncio.create_task(opened.session.request(query("two"), what="two"))
+        action = await peer.action()
+        del action["actionid"]
+        peer.say(answer(action, "Success", "of the first, or of the second?"))
+        with pytest.raises(ConnectionLost):
+            await second
+
+
 async def test_without_ids_a_request_is_written_in_its_turn_only() -> None:
     async with session_with(echo=False) as (opened, peer):
         first = asyncio.create_task(opened.session.command(query("one"), what="one"))

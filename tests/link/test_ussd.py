@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from neogate_lab.errors import (
+    CommandRefused,
     ConnectionLost,
     InvalidRequest,
     NeogateWarning,
@@ -225,9 +227,9 @@ class Port:
                     peer.say(follows(action, body))
 
 
-def reply(text: str) -> str:
+def reply(text: str, m: int = 0) -> str:
     return (
-        "1:Received USSD success on span: 2\n\tUSSD Responses: 0\n\tUSSD Code: 15\n"
+        f"1:Received USSD success on span: 2\n\tUSSD Responses: {m}\n\tUSSD Code: 15\n"
         f"\tUSSD Len: {len(text)}\n\tUSSD Message: {text}\n"
     )
 
@@ -311,16 +313,56 @@ async def test_after_a_timeout_a_reply_of_a_port_without_state_is_doubtful() -> 
         ]
 
 
-async def test_after_a_timeout_a_port_that_says_ready_is_believed() -> None:
+async def test_after_a_timeout_one_reply_is_doubtful_even_where_the_port_says_ready() -> None:
     def script(port: Port) -> None:
+        port.answers = [TIMEOUT, reply("the first's, or mine?"), reply("mine")]
+
+    async with one_port(script) as (gw, _):
+        replies = [await gw.ussd("*100#", port=1) for _ in range(3)]
+        assert [(got.outcome, got.doubtful) for got in replies] == [
+            ("timeout", False),
+            ("done", True),
+            ("done", False),
+        ]
+
+
+async def test_a_port_that_was_seen_to_end_its_ussd_is_believed() -> None:
+    def script(port: Port) -> None:
+        port.states = ["READY", "USSD SENDING", "READY"]
         port.answers = [TIMEOUT, reply("mine")]
 
     async with one_port(script) as (gw, _):
         replies = [await gw.ussd("*100#", port=1) for _ in range(2)]
-        assert [(got.outcome, got.doubtful) for got in replies] == [
-            ("timeout", False),
-            ("done", False),
+        assert [got.doubtful for got in replies] == [False, False]
+
+
+async def test_what_was_sent_is_a_row_whatever_came_of_it() -> None:
+    def script(port: Port) -> None:
+        port.answers = [None, "what is this?", "No GSM running on span 2\nCommand failed."]
+
+    async with one_port(script, command_timeout=0.2) as (gw, _):
+        with pytest.raises(NoAnswer):
+            await gw.ussd("*1#", port=1, timeout=0.1)
+        got = await gw.ussd("*2#", port=1)
+        assert (got.outcome, got.raw, got.doubtful) == ("failed", "what is this?", True)
+        with pytest.raises(CommandRefused):
+            await gw.ussd("*3#", port=1)
+        rows = gw._ledger.tables["ussd"]
+        assert [(row["code"], row["outcome"]) for row in rows] == [
+            ("*1#", "no_answer"),
+            ("*2#", "failed"),
+            ("*3#", "refused"),
         ]
+
+
+async def test_a_session_that_nobody_holds_gives_its_port_back() -> None:
+    def script(port: Port) -> None:
+        port.answers = [reply("a menu", m=1), reply("mine")]
+
+    async with one_port(script) as (gw, _):
+        await gw.ussd_session(1).send("*100#")
+        gc.collect()
+        assert (await gw.ussd("*100#", port=1)).outcome == "done"
 
 
 async def test_a_silent_gateway_is_no_outcome_and_casts_doubt_on_the_next_reply() -> None:
