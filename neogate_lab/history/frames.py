@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["arrow_schema", "batch_of", "batch_of_frame", "conform", "frame_of", "frame_of_batches"]
+__all__ = [
+    "arrow_schema",
+    "batch_of",
+    "batch_of_frame",
+    "conform",
+    "frame_of",
+    "frame_of_batches",
+    "values_of",
+]
 
 
 def frame_of(table: str, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -89,6 +97,15 @@ def batch_of_frame(table: Table, frame: pd.DataFrame) -> pa.RecordBatch:
     return batches[0] if batches else batch_of(table, [])
 
 
+def values_of(column: Column, values: Sequence[Any]) -> pa.Array:
+    """Make an Arrow array of SQLite values of one column; a category's are plain words."""
+    import pyarrow as pa
+
+    if column.kind == "flag":
+        return pa.array(values, pa.int8()).cast(pa.bool_())
+    return pa.array(values, pa.string() if column.kind == "cat" else _arrow_type(column))
+
+
 def conform(table: Table, data: pa.Table) -> pa.Table:
     """Give Arrow data with the table's columns its declared types, or raise `InvalidRequest`.
 
@@ -145,13 +162,8 @@ def _arrow_type(column: Column) -> pa.DataType:
 
 
 def _array(column: Column, values: Sequence[Any]) -> pa.Array:
-    import pyarrow as pa
-
-    if column.kind == "cat":
-        return pa.array(values, pa.string()).dictionary_encode()
-    if column.kind == "flag":
-        return pa.array(values, pa.int8()).cast(pa.bool_())
-    return pa.array(values, _arrow_type(column))
+    array = values_of(column, values)
+    return array.dictionary_encode() if column.kind == "cat" else array
 
 
 def _pandas(column: Column, data: pa.ChunkedArray) -> Any:
@@ -178,7 +190,7 @@ def _categorical(data: pa.ChunkedArray) -> Any:
         return pd.Categorical.from_codes([], dtype=pd.CategoricalDtype(pd.Index([], dtype="str")))
     words = data.chunk(0).dictionary.to_pylist()
     codes = np.concatenate([chunk.indices.to_numpy() for chunk in data.chunks])
-    used = sorted(np.unique(codes), key=words.__getitem__)
+    used = sorted(np.flatnonzero(np.bincount(codes)), key=words.__getitem__)
     place = np.zeros(len(words), dtype=np.int32)
     place[used] = np.arange(len(used), dtype=np.int32)
     categories = pd.Index([words[code] for code in used], dtype="str")
