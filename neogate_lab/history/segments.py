@@ -182,69 +182,92 @@ def damaged(path: Path, error: BaseException) -> StoreError:
     )
 
 
-Bounds = list[tuple[str, int | None, int | None]]
-
-
-def _bounds(selection: Selection, rows: tuple[int, int] | None) -> Bounds:
-    """Columns with the least and the greatest value that they may have."""
+def _bounds(
+    selection: Selection, rows: tuple[int, int] | None
+) -> dict[str, tuple[int | None, int | None]]:
+    """The least and the greatest value that a column may have."""
     first, last = rows or (None, None)
     if selection.after_row is not None:
         first = max(first or 0, selection.after_row + 1)
     until = None if selection.until is None else selection.until - 1
-    bounds = [(selection.table.time, selection.since, until), ("row_id", first, last)]
-    return [bound for bound in bounds if bound[1:] != (None, None)]
+    bounds = {selection.table.time: (selection.since, until), "row_id": (first, last)}
+    return {name: bound for name, bound in bounds.items() if bound != (None, None)}
 
 
-def _selected(file: pq.ParquetFile, selection: Selection, bounds: Bounds) -> pa.Table:
+def _selected(
+    file: pq.ParquetFile,
+    selection: Selection,
+    bounds: dict[str, tuple[int | None, int | None]],
+) -> pa.Table:
     import pyarrow.compute as pc
 
-    schema = arrow_schema(selection.table)
+    table, schema = selection.table, arrow_schema(selection.table)
     groups, cut = _groups(file, selection, bounds)
-    wanted = [name for name, _ in selection.equals] + [name for name, _, _ in bounds if cut]
-    mask = None
-    if wanted and groups:
-        narrow = file.read_row_groups(groups, columns=list(dict.fromkeys(wanted)))
-        for name, values in selection.equals:
-            fits = _is_in(narrow[name], values_of(selection.table.column(name), values))
-            mask = fits if mask is None else pc.and_(mask, fits)
-        for name, least, most in bounds if cut else ():
-            mask = _within(narrow[name].cast("int64"), least, most, mask)
-        if not pc.any(mask).as_py():
-            groups = []
     if not groups:
         return schema.empty_table()
+    mask, start, end = None, 0, None
+    wanted = [*cut, *(name for name, _ in selection.equals)]
+    if wanted:
+        narrow = file.read_row_groups(groups, columns=list(dict.fromkeys(wanted)))
+        if table.time in cut:  # the rows are sorted by it
+            start, end = _span(narrow[table.time], *bounds[table.time])
+            narrow = narrow.slice(start, end - start)
+        for name, values in selection.equals:
+            fits = _is_in(narrow[name], values_of(table.column(name), values))
+            mask = fits if mask is None else pc.and_(mask, fits)
+        if "row_id" in cut:
+            mask = _within(narrow["row_id"], *bounds["row_id"], mask)
+        if not narrow.num_rows or (mask is not None and not pc.any(mask).as_py()):
+            return schema.empty_table()
     data = file.read_row_groups(groups, columns=schema.names)
     if data.schema != schema:
         data = data.cast(schema)
+    data = data if end is None else data.slice(start, end - start)
     return data if mask is None else data.filter(mask)
 
 
-def _groups(file: pq.ParquetFile, selection: Selection, bounds: Bounds) -> tuple[list[int], bool]:
-    """Row groups that may hold selected rows, and whether some of their rows are out of bounds."""
+def _groups(
+    file: pq.ParquetFile,
+    selection: Selection,
+    bounds: dict[str, tuple[int | None, int | None]],
+) -> tuple[list[int], list[str]]:
+    """Row groups that may hold selected rows, and the columns by which some are out of bounds."""
     place = {name: number for number, name in enumerate(file.schema_arrow.names)}
-    ranges = [(place[name], least, most) for name, least, most in bounds]
     equals = [
         (place[name], [value for value in values if value is not None])
         for name, values in selection.equals
         if selection.table.column(name).kind in ("text", "cat", "int8", "int16", "int32", "int64")
     ]
-    groups, cut = [], False
+    groups: list[int] = []
+    cut: set[str] = set()
     for number in range(file.num_row_groups):
         group = file.metadata.row_group(number)
-        cuts = False
-        for column, least, most in ranges:
-            found = group.column(column).statistics
+        cuts = set()
+        for name, (least, most) in bounds.items():
+            found = group.column(place[name]).statistics
             if (least is not None and found.max_raw < least) or (
                 most is not None and found.min_raw > most
             ):
                 break
-            cuts |= least is not None and found.min_raw < least
-            cuts |= most is not None and found.max_raw > most
+            if (least is not None and found.min_raw < least) or (
+                most is not None and found.max_raw > most
+            ):
+                cuts.add(name)
         else:
             if all(_may_hold(group.column(c).statistics, values) for c, values in equals):
                 groups.append(number)
                 cut |= cuts
-    return groups, cut
+    return groups, sorted(cut)
+
+
+def _span(times: pa.ChunkedArray, least: int | None, most: int | None) -> tuple[int, int]:
+    """Where the rows within these times start and end."""
+    import numpy as np
+
+    sorted_times = times.cast("int64").to_numpy()
+    start = 0 if least is None else int(np.searchsorted(sorted_times, least))
+    end = len(times) if most is None else int(np.searchsorted(sorted_times, most, side="right"))
+    return start, max(start, end)
 
 
 def _may_hold(statistics: Any, values: Sequence[Any]) -> bool:

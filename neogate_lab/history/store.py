@@ -319,7 +319,7 @@ class Store:
         selection = self._select(
             table, since=since, until=until, after_row=after_row, equals=equals
         )
-        return frames.frame_of_batches(selection.table, self._batches(selection))
+        return frames.frame_of_batches(selection.table, self._batches(selection, ahead=3))
 
     def live(self, table: str = "signal", **filters: Any) -> LiveFrame:
         """Make a frame that follows the store; each refresh costs no more than what is new.
@@ -434,10 +434,10 @@ class Store:
     def _select(self, table: str, **filters: Any) -> Selection:
         return select(codec.table_named(table), now=self._clock(), **filters)
 
-    def _batches(self, selection: Selection) -> Scan:
+    def _batches(self, selection: Selection, ahead: int = 1) -> Scan:
         """The rows as Arrow batches: everything above sees one table, whatever it is kept in."""
         self._check_open()
-        return Scan(self._journal, self._segments, selection)
+        return Scan(self._journal, self._segments, selection, ahead=ahead)
 
     def _check_open(self) -> None:
         if self._closed:

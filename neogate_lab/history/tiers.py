@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Scan", "sealed_rows"]
 
 _BATCH = 16_384  # rows that SQLite gives at once
-_AHEAD = 3  # files read before they are asked for
 _TRIES = 5
 
 _DAYS = (
@@ -57,6 +56,8 @@ class Scan:
         Where the segments are.
     selection : Selection
         Which rows.
+    ahead : int
+        Files that are read before they are asked for: speed for memory.
 
     Attributes
     ----------
@@ -64,7 +65,10 @@ class Scan:
         Once it is iterated: the last row_id of that moment, selected or not.
     """
 
-    def __init__(self, journal: Journal, folder: Path, selection: Selection) -> None:
+    def __init__(
+        self, journal: Journal, folder: Path, selection: Selection, *, ahead: int = 1
+    ) -> None:
+        self._ahead = ahead
         self._journal = journal
         self._folder = folder
         self._selection = selection
@@ -84,9 +88,26 @@ class Scan:
             if not any(unit.segments for unit in units):
                 yield from _journal_batches(connection, selection)
                 return
-            with _Ahead(units, self._load) as ahead:
-                for unit, data in ahead:
+            with ThreadPoolExecutor(self._ahead, "neogate-reader") as pool:
+                for unit, data in self._loaded(pool, units):
                     yield from _unit_batches(connection, selection, unit, data)
+
+    def _loaded(
+        self, pool: ThreadPoolExecutor, units: list[_Unit]
+    ) -> Iterator[tuple[_Unit, list[pa.Table]]]:
+        running: deque[tuple[_Unit, Future[list[pa.Table]]]] = deque()
+        try:
+            for unit in units:
+                running.append((unit, pool.submit(self._load, unit)))
+                if len(running) > self._ahead:
+                    first, data = running.popleft()
+                    yield first, data.result()
+            while running:
+                first, data = running.popleft()
+                yield first, data.result()
+        finally:  # nobody may wait for what nobody wants any more
+            for _, data in running:
+                data.cancel()
 
     def _load(self, unit: _Unit) -> list[pa.Table]:
         return [self._read(segment) for segment in unit.segments]
@@ -131,32 +152,6 @@ def sealed_rows(
     for segment in _wanted(segments.listed(connection, selection.table.name), selection):
         rows += segments.read(folder / segment.name, selection).to_pylist()
     return sorted(rows, key=lambda row: int(row["row_id"]))
-
-
-class _Ahead:
-    """Loads units in threads, a few before they are asked for."""
-
-    def __init__(self, units: list[_Unit], load: Callable[[_Unit], list[pa.Table]]) -> None:
-        self._units = units
-        self._load = load
-        self._pool = ThreadPoolExecutor(_AHEAD, "neogate-reader")
-
-    def __enter__(self) -> Iterator[tuple[_Unit, list[pa.Table]]]:
-        return self._pairs()
-
-    def __exit__(self, *exception: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _pairs(self) -> Iterator[tuple[_Unit, list[pa.Table]]]:
-        running: deque[tuple[_Unit, Future[list[pa.Table]]]] = deque()
-        for unit in self._units:
-            running.append((unit, self._pool.submit(self._load, unit)))
-            if len(running) > _AHEAD:
-                first, data = running.popleft()
-                yield first, data.result()
-        while running:
-            first, data = running.popleft()
-            yield first, data.result()
 
 
 def _wanted(listed: list[Segment], selection: Selection) -> list[Segment]:
