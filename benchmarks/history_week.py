@@ -69,6 +69,7 @@ def record(path: Path, days: float) -> None:
         f"memory in the last half: {min(levels):.0f} to {max(levels):.0f} MiB, "
         f"slope {slope * ticks / 2:+.1f} MiB over it"
     )
+    print(f"  by day: {' '.join(f'{m:.0f}' for _, m in seen[:: max(1, len(seen) // 14)])}")
     print(f"journal {journal:.0f} MiB, {len(list(path.glob('segments/*/*')))} segments")
 
 

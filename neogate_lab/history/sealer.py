@@ -146,11 +146,14 @@ class Sealer:
         return bool(last - first >= SEAL_ROWS - 1 or age >= SEAL_AGE_US)
 
     def _work(self, writer: Writer) -> int:
+        import pyarrow as pa
+
         rows = 0
         for table in _SEALABLE:
             while not self._stopping and (sealed := self._seal(writer, table)):
                 rows += sealed
             self._merge(writer, table)
+        pa.default_memory_pool().release_unused()  # a recorder runs for weeks
         return rows
 
     def _seal(self, writer: Writer, table: Table) -> int:
