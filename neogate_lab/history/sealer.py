@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -77,9 +78,21 @@ class Sealer:
         StoreError
             The disk failed or is full: what is not sealed is still in the journal.
         """
-        with self._translated(), self._locked(wait=True):
-            self._tidy()
-            return self._work(writer)
+        done: Future[int] = Future()
+
+        def work() -> None:
+            try:
+                with self._translated(), self._locked(wait=True):
+                    self._tidy()
+                    rows = self._work(writer, _SEALABLE)
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                done.set_exception(error)
+            else:
+                done.set_result(rows)
+
+        # An interrupt ends the wait alone: the lock must be held until the rows have moved.
+        threading.Thread(target=work, name="neogate-sealer", daemon=True).start()
+        return done.result()
 
     def tidy(self) -> None:
         """Remove what a killed sealer left, unless another is at work.
@@ -100,14 +113,12 @@ class Sealer:
         if now < self._next and changes - self._seen < SEAL_ROWS:
             return
         self._next, self._seen = now + _PAUSE_S, changes
-        due = False
-        if self._stopping or (self._thread is not None and self._thread.is_alive()):
-            return
+        due: list[Table] = []
         with contextlib.suppress(sqlite3.Error):  # whoever writes next is told of it
-            due = any(self._due(connection, table) for table in _SEALABLE)
+            due = [table for table in _SEALABLE if self._due(connection, table)]
         if due:
             thread = threading.Thread(
-                target=self._background, args=(writer,), name="neogate-sealer", daemon=True
+                target=self._background, args=(writer, due), name="neogate-sealer", daemon=True
             )
             thread.start()
             self._thread = thread
@@ -123,12 +134,12 @@ class Sealer:
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
 
-    def _background(self, writer: Writer) -> None:
+    def _background(self, writer: Writer, tables: list[Table]) -> None:
         try:
             with self._translated(), self._locked(wait=False) as held:
                 if held:
                     self._tidy()
-                    self._work(writer)
+                    self._work(writer, tables)
             self._failing = False
         except StoreError as error:
             if not self._failing and not self._stopping:
@@ -145,22 +156,24 @@ class Sealer:
         age = codec.micros(self._clock()) - oldest
         return bool(last - first >= SEAL_ROWS - 1 or age >= SEAL_AGE_US)
 
-    def _work(self, writer: Writer) -> int:
+    def _work(self, writer: Writer, tables: list[Table]) -> int:
         import pyarrow as pa
 
         rows = 0
-        for table in _SEALABLE:
-            while not self._stopping and (sealed := self._seal(writer, table)):
+        for table in tables:
+            with self._journal.reading() as connection:
+                last = _last_row(connection, table)  # what comes meanwhile waits for its turn
+            while not self._stopping and (sealed := self._seal(writer, table, last)):
                 rows += sealed
             self._merge(writer, table)
         pa.default_memory_pool().release_unused()  # a recorder runs for weeks
         return rows
 
-    def _seal(self, writer: Writer, table: Table) -> int:
-        """Seal the next rows of a table by row_id; how many."""
+    def _seal(self, writer: Writer, table: Table, last: int) -> int:
+        """Seal the next rows of a table by row_id, up to `last`; how many."""
         with self._journal.reading() as connection:
             start = segments.sealed_to(connection, table.name)
-            data = _next_rows(connection, table, start)
+            data = _rows(connection, table, start, last)
         if data is None:
             return 0
         end = data["row_id"][-1].as_py()
@@ -253,21 +266,30 @@ class Sealer:
             raise store_error(error, self._journal.folder) from error
 
 
-def _next_rows(connection: sqlite3.Connection, table: Table, start: int) -> pa.Table | None:
-    """Rows after `start` by row_id, as many as fit a segment; None if there are none.
+def _last_row(connection: sqlite3.Connection, table: Table) -> int:
+    """The last row that may be sealed.
 
     Rows leave in order of row_id, without a gap: what is sealed is told by one number. So parts
     that are still open keep the ones after them back.
     """
+    (last,) = connection.execute(
+        f"SELECT coalesce(max(row_id), 0) FROM {table.name}"  # noqa: S608 - names come from the schema
+    ).fetchone()
+    if table.name == "message_parts":
+        (held,) = connection.execute("SELECT min(row_id) FROM open_parts").fetchone()
+        last = last if held is None else min(last, held - 1)
+    return int(last)
+
+
+def _rows(connection: sqlite3.Connection, table: Table, start: int, last: int) -> pa.Table | None:
+    """Rows after `start` and up to `last`, as many as fit a segment; None if there are none."""
     import pyarrow as pa
 
     names = ", ".join(f'"{name}"' for name in table.names)
-    held = ""
-    if table.name == "message_parts":
-        held = "AND row_id < coalesce((SELECT min(row_id) FROM open_parts), row_id + 1)"
     cursor = connection.execute(
-        f'SELECT {names} FROM "{table.name}" WHERE row_id > ? {held} ORDER BY row_id LIMIT ?',  # noqa: S608 - names come from the schema
-        (start, _CHUNK),
+        f'SELECT {names} FROM "{table.name}" WHERE row_id > ? AND row_id <= ? '  # noqa: S608 - names come from the schema
+        "ORDER BY row_id LIMIT ?",
+        (start, last, _CHUNK),
     )
     batches = []
     while rows := cursor.fetchmany(_FETCH):

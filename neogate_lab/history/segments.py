@@ -170,7 +170,7 @@ def read(path: Path, selection: Selection, rows: tuple[int, int] | None = None) 
             return _selected(file, selection, _bounds(selection, rows))
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+    except (pa.ArrowException, OSError, AttributeError, KeyError, ValueError) as error:
         raise damaged(path, error) from error
 
 

@@ -122,9 +122,10 @@ def test_processes_seal_while_others_write_and_read(tmp_path: Path) -> None:
         outs = [process.communicate(timeout=60)[0] for process in (writer, *sealers)]
         assert [process.returncode for process in (writer, *sealers)] == [0, 0, 0]
         assert len(outs[0].splitlines()) == 800
-        sealed = sum(map(int, outs[1:])) + store.seal()
-        parts = store.message_parts()
-        assert sealed == 400 + len(parts)
+        store.seal()
+        assert store.seal() == 0
+        assert sum(map(int, outs[1:])) <= 1000
+        assert len(store.message_parts()) == 600
         assert sorted(store.signal()["label"]) == sorted(f"a{number}" for number in range(400))
         assert sorted(live.refresh()["row_id"]) == list(range(1, 401))
         assert Counter(store.inbox()["text"]) == Counter(f"a{number}" for number in range(400))

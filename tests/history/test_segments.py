@@ -234,6 +234,22 @@ def test_many_rows_are_sealed_in_the_background(
     assert len(store.signal()) == 79
 
 
+def test_what_comes_while_a_table_is_sealed_waits_for_its_turn(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.append("signal", [measurement(i) for i in range(3)]).result()
+    write = segments.write
+
+    def write_while_more_comes(*arguments: Any) -> Any:
+        store.append("signal", [measurement(9)]).result()
+        return write(*arguments)
+
+    monkeypatch.setattr(segments, "write", write_while_more_comes)
+    assert store.seal() == 3
+    assert files(store) == ["2026-11-20.1-3.parquet"]
+    assert unsealed(store) == 1
+
+
 def test_few_rows_are_sealed_when_they_are_a_day_old(tmp_path: Path) -> None:
     with Store(tmp_path / "a", clock=lambda: at(DAY - 1)) as store:
         store.append("signal", [measurement()]).result()
