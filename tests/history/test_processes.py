@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -176,3 +177,29 @@ def test_one_of_many_threads_gets_the_lock(tmp_path: Path) -> None:
         assert sum(lock.held for lock in locks) == 1
         for lock in locks:
             lock.release()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_forked_child_neither_has_nor_keeps_the_lock(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, warnings; from neogate_lab.history import Store\n"
+        "warnings.simplefilter('ignore', DeprecationWarning)\n"
+        "store = Store(sys.argv[1]); lock = store.record_lock('lab'); assert lock.acquire()\n"
+        "inwards, outwards = os.pipe()\n"
+        "if child := os.fork():\n"
+        "    os.read(inwards, 1); kept = not store.record_lock('lab').acquire()\n"
+        "    lock.release(); free = store.record_lock('lab').acquire()\n"
+        "    os.kill(child, 9); os.waitpid(child, 0); print(kept, free)\n"
+        "else:\n"
+        "    os.write(outwards, b'y' if not lock.held and not lock.acquire() else b'')\n"
+        "    import time; time.sleep(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "lab")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("True True\n", "")
