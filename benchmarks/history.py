@@ -132,12 +132,18 @@ def reading(store: Store, count: int) -> None:
     def pyarrow_read() -> pa.Table:
         return ds.dataset(files).to_table()
 
-    ours = timed(store.signal)
+    # In turns: whoever comes first pays for the pages of memory that all use afterwards.
+    calls = [store.signal, pyarrow_read, lambda: pyarrow_read().to_pandas()]
+    ours, read, to_pandas = map(
+        min, zip(*([timed(c, 1) for c in calls] for _ in range(5)), strict=True)
+    )
+    line(f"{count:,} rows -> DataFrame", ours, pyarrow_to_pandas=to_pandas, pyarrow_table=read)
+    mine = "frame = open_store(sys.argv[1]).signal()"
+    theirs = "frame = ds.dataset(glob.glob(sys.argv[1] + '/segments/signal/*')).to_table()"
     line(
-        f"{count:,} rows -> DataFrame",
-        ours,
-        pyarrow=timed(pyarrow_read),
-        pyarrow_to_pandas=timed(lambda: pyarrow_read().to_pandas()),
+        "the same in a fresh process",
+        min(child(mine, store.path)[0] for _ in range(3)),
+        pyarrow_to_pandas=min(child(f"{theirs}.to_pandas()", store.path)[0] for _ in range(3)),
     )
     last = START + timedelta(seconds=count // PORTS * EVERY_S)
     day = {"since": last - timedelta(days=3), "until": last - timedelta(days=2)}
