@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from neogate_lab.errors import InvalidRequest
@@ -13,7 +15,17 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["arrow_schema", "batch_of", "batch_of_frame", "conform", "frame_of", "frame_of_batches"]
+__all__ = [
+    "arrow_schema",
+    "batch_of",
+    "batch_of_frame",
+    "conform",
+    "frame_of",
+    "frame_of_batches",
+    "values_of",
+]
+
+_MANY = 100_000  # rows that are worth threads: numpy copies columns beside each other
 
 
 def frame_of(table: str, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -89,6 +101,15 @@ def batch_of_frame(table: Table, frame: pd.DataFrame) -> pa.RecordBatch:
     return batches[0] if batches else batch_of(table, [])
 
 
+def values_of(column: Column, values: Sequence[Any]) -> pa.Array:
+    """Make an Arrow array of SQLite values of one column; a category's are plain words."""
+    import pyarrow as pa
+
+    if column.kind == "flag":
+        return pa.array(values, pa.int8()).cast(pa.bool_())
+    return pa.array(values, pa.string() if column.kind == "cat" else _arrow_type(column))
+
+
 def conform(table: Table, data: pa.Table) -> pa.Table:
     """Give Arrow data with the table's columns its declared types, or raise `InvalidRequest`.
 
@@ -122,7 +143,10 @@ def frame_of_batches(table: Table, batches: Iterable[pa.RecordBatch]) -> pd.Data
     import pyarrow as pa
 
     whole = pa.Table.from_batches(batches, schema=arrow_schema(table))
-    columns = {column.name: _pandas(column, whole[column.name]) for column in table.columns}
+    threads = min(4, os.cpu_count() or 1) if whole.num_rows > _MANY else 1
+    with ThreadPoolExecutor(threads) as pool:
+        arrays = pool.map(lambda column: _pandas(column, whole[column.name]), table.columns)
+        columns = dict(zip(table.names, arrays, strict=True))
     return pd.DataFrame(columns, index=pd.RangeIndex(whole.num_rows), copy=False)
 
 
@@ -145,13 +169,8 @@ def _arrow_type(column: Column) -> pa.DataType:
 
 
 def _array(column: Column, values: Sequence[Any]) -> pa.Array:
-    import pyarrow as pa
-
-    if column.kind == "cat":
-        return pa.array(values, pa.string()).dictionary_encode()
-    if column.kind == "flag":
-        return pa.array(values, pa.int8()).cast(pa.bool_())
-    return pa.array(values, _arrow_type(column))
+    array = values_of(column, values)
+    return array.dictionary_encode() if column.kind == "cat" else array
 
 
 def _pandas(column: Column, data: pa.ChunkedArray) -> Any:
@@ -177,9 +196,21 @@ def _categorical(data: pa.ChunkedArray) -> Any:
     if not len(data):
         return pd.Categorical.from_codes([], dtype=pd.CategoricalDtype(pd.Index([], dtype="str")))
     words = data.chunk(0).dictionary.to_pylist()
-    codes = np.concatenate([chunk.indices.to_numpy() for chunk in data.chunks])
-    used = sorted(np.unique(codes), key=words.__getitem__)
-    place = np.zeros(len(words), dtype=np.int32)
-    place[used] = np.arange(len(used), dtype=np.int32)
-    categories = pd.Index([words[code] for code in used], dtype="str")
-    return pd.Categorical.from_codes(place[codes], dtype=pd.CategoricalDtype(categories))
+    # Chunk by chunk: what fits the processor's cache is several times faster than the whole.
+    chunks = [chunk.indices.to_numpy() for chunk in data.chunks]
+    seen = np.zeros(len(words), bool)
+    for codes in chunks:
+        if seen.all():
+            break
+        seen[codes] = True
+    used = sorted(np.flatnonzero(seen).tolist(), key=words.__getitem__)
+    place = np.zeros(len(words), np.min_scalar_type(-max(len(used), 1)))
+    place[used] = np.arange(len(used))
+    placed = np.zeros(len(data), place.dtype)
+    start = 0
+    for codes in chunks if len(used) > 1 else ():
+        np.take(place, codes, out=placed[start : start + len(codes)], mode="clip")
+        start += len(codes)
+    categories: Any = pd.Index([words[code] for code in used], dtype="str")
+    coded: Any = placed
+    return pd.Categorical.from_codes(coded, dtype=pd.CategoricalDtype(categories), validate=False)

@@ -9,13 +9,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from neogate_lab.errors import StoreError
-from neogate_lab.history.schema import SCHEMA_VERSION, TABLES, Column, Kind, Table
+from neogate_lab.history.schema import TABLES, Column, Kind, Table
 
-__all__ = ["Journal", "store_error"]
+__all__ = ["STORE_VERSION", "Journal", "store_error"]
+
+STORE_VERSION = 2
+"""Of the journal's layout; 1 had no segments."""
 
 APPLICATION_ID = 0x4E656F47  # "NeoG"
 _BUSY_MS = 30_000
-_OURS = {"journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "owners", "redaction.key"}
+_OURS = {
+    "journal.sqlite",
+    "journal.sqlite-wal",
+    "journal.sqlite-shm",
+    "locks",
+    "owners",
+    "redaction.key",
+    "segments",
+}
 
 _AFFINITY: dict[Kind, str] = {
     "time": "INTEGER",
@@ -42,6 +53,20 @@ CREATE TABLE open_parts (
     gateway TEXT NOT NULL,
     "group" TEXT NOT NULL
 )
+"""
+
+# The rows of a table up to its greatest last_row are in segments, all later ones in the journal.
+_SEGMENTS = """
+CREATE TABLE segments (
+    "table" TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    first_row INTEGER NOT NULL,
+    last_row INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    first_time INTEGER NOT NULL,
+    last_time INTEGER NOT NULL,
+    PRIMARY KEY ("table", day, first_row)
+) WITHOUT ROWID
 """
 
 
@@ -101,6 +126,7 @@ class Journal:
                 if self._is_new(connection):
                     self._lay_out(connection)
                 self._refuse_foreign(connection)
+                self._migrate(connection)
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute("PRAGMA journal_size_limit = 67108864")
         except BaseException:
@@ -156,10 +182,20 @@ class Journal:
                     f'CREATE INDEX {table.name}_time ON "{table.name}" ({table.time})'
                 )
             connection.execute(_OPEN_PARTS)
+            connection.execute(_SEGMENTS)
             for sql in _INDEXES:
                 connection.execute(sql)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute(f"PRAGMA user_version = {STORE_VERSION}")
+        connection.execute("COMMIT")
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        if _pragma(connection, "user_version") == STORE_VERSION:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        if _pragma(connection, "user_version") < 2:  # still: another process may have been faster
+            connection.execute(_SEGMENTS)
+            connection.execute(f"PRAGMA user_version = {STORE_VERSION}")
         connection.execute("COMMIT")
 
     def _refuse_foreign(self, connection: sqlite3.Connection) -> None:
@@ -168,10 +204,10 @@ class Journal:
                 f"{self.path} is a database, but not of a NeoGate store: choose another path"
             )
         version = _pragma(connection, "user_version")
-        if version > SCHEMA_VERSION:
+        if version > STORE_VERSION:
             raise StoreError(
                 f"{self.folder} was written by a newer neogate_lab (store version {version}, this "
-                f"one reads up to {SCHEMA_VERSION}): upgrade neogate_lab, or choose another path"
+                f"one reads up to {STORE_VERSION}): upgrade neogate_lab, or choose another path"
             )
 
     @contextlib.contextmanager
@@ -190,7 +226,7 @@ def store_error(error: BaseException, folder: Path) -> StoreError:
     elif name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         what = (
             "journal.sqlite is damaged or not a database: restore a copy, or move the folder away "
-            "and start a new store"
+            "and start a new store; its segments are Parquet files, which read_parquet reads"
         )
     elif name.startswith("SQLITE_FULL"):
         what = "the disk is full, nothing of this was recorded: make room"

@@ -13,7 +13,7 @@ import uuid
 import weakref
 from pathlib import Path
 
-__all__ = ["Owners", "try_lock"]
+__all__ = ["FileLock", "Owners", "try_lock"]
 
 if sys.platform == "win32":
     import msvcrt
@@ -38,6 +38,61 @@ else:
         return True
 
 
+class FileLock:
+    """A lock that one holder at a time has, among all threads and processes.
+
+    Parameters
+    ----------
+    path : Path
+        The locked file; made if need be, and left there: removing it would let two hold it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mutex = threading.Lock()
+        self._descriptor = -1
+        _holders.add(self)
+
+    @property
+    def held(self) -> bool:
+        """Whether this object has the lock."""
+        return self._descriptor >= 0
+
+    def acquire(self) -> bool:
+        """Take the lock if it is free; True if this object has it now.
+
+        Raises
+        ------
+        OSError
+            The file can't be made or opened.
+        """
+        with self._mutex:
+            if self._descriptor < 0:
+                self._path.parent.mkdir(mode=0o700, exist_ok=True)
+                descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+                try:
+                    if try_lock(descriptor):
+                        self._descriptor, descriptor = descriptor, -1
+                finally:
+                    if descriptor >= 0:
+                        os.close(descriptor)
+            return self._descriptor >= 0
+
+    def release(self) -> None:
+        """Let another have the lock; without it, nothing happens."""
+        with self._mutex:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _forget(self) -> None:
+        # The child closes its copy without unlocking: the lock is the parent's alone.
+        self._mutex = threading.Lock()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+
 class Owners:
     """Names for the users of a store, and whether the one who bears a name still lives.
 
@@ -55,7 +110,7 @@ class Owners:
         self._mutex = threading.Lock()
         self._name = ""
         self._descriptor = -1
-        _owners.add(self)
+        _holders.add(self)
 
     @property
     def name(self) -> str:
@@ -109,12 +164,12 @@ class Owners:
         self._name, self._descriptor = "", -1
 
 
-_owners: weakref.WeakSet[Owners] = weakref.WeakSet()
+_holders: weakref.WeakSet[FileLock | Owners] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for owners in list(_owners):
-        owners._forget()
+    for holder in list(_holders):
+        holder._forget()
 
 
 if hasattr(os, "register_at_fork"):

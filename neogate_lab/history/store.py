@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
@@ -20,19 +21,19 @@ from neogate_lab.history import codec, frames, inbound, outbox
 from neogate_lab.history import export as files
 from neogate_lab.history.codec import Row
 from neogate_lab.history.journal import Journal, store_error
-from neogate_lab.history.locks import Owners
+from neogate_lab.history.live import LiveFrame
+from neogate_lab.history.locks import FileLock, Owners
 from neogate_lab.history.schema import TABLES
+from neogate_lab.history.sealer import Sealer
 from neogate_lab.history.selection import Selection, select
+from neogate_lab.history.tiers import Scan, sealed_rows
 from neogate_lab.history.writer import Writer
 from neogate_lab.times import Moment
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 __all__ = ["Store", "open_store"]
-
-_BATCH = 16_384
 
 
 def _utc_now() -> datetime:
@@ -82,10 +83,13 @@ class Store:
         self._owners = Owners(self._path / "owners")
         doomed = self._path if temporary else None
         on_stop = partial(_clean_up, self._owners, doomed, os.getpid())
-        self._writer = Writer(self._journal, on_stop)
+        self._segments = self._path / "segments"
+        sealer = self._sealer = Sealer(self._journal, self._segments, clock)
+        self._writer = Writer(self._journal, on_stop, sealer.consider)
         self._closed = False
         # A store that nobody holds any more ends by itself, but waiting is for `close` alone.
-        weakref.finalize(self, self._writer.stop).atexit = False
+        weakref.finalize(self, _let_go, sealer, self._writer).atexit = False
+        sealer.tidy()
 
     @property
     def path(self) -> Path:
@@ -102,6 +106,7 @@ class Store:
     def close(self) -> None:
         """Write what is queued and let go; again is fine."""
         self._closed = True
+        self._sealer.close()
         self._writer.close()
 
     def __enter__(self) -> Self:
@@ -173,8 +178,16 @@ class Store:
 
     def recent_parts(self, gateway: str, since: datetime) -> Future[list[tuple[Row, str]]]:
         """Parts received from `since` on, and older open ones, each with its open group or ""."""
-        start = _micros(since)
-        return self._writer.submit(lambda c: inbound.recent_parts(c, gateway, start))
+        start, folder = _micros(since), self._segments
+        sealed = Selection(
+            TABLES["message_parts"], since=start, equals=(("gateway", (codec.text(gateway),)),)
+        )
+        return self._writer.submit(
+            lambda c: (
+                [(row, "") for row in sealed_rows(c, folder, sealed)]
+                + inbound.recent_parts(c, gateway, start)
+            )
+        )
 
     def enqueue(
         self, row: Mapping[str, Any], *, retry_failed: bool = False, budget: int | None = None
@@ -234,6 +247,34 @@ class Store:
         owners = self._owners
         return self._writer.submit(lambda c: outbox.waiting(c, gateway, alive=owners.alive))
 
+    # Keeping.
+
+    def seal(self) -> int:
+        """Move all rows that can't change any more into segments; any process may, at any time.
+
+        It happens by itself, too. Rows stay where readers find them: nobody sees a difference.
+
+        Returns
+        -------
+        int
+            Rows that were moved.
+
+        Raises
+        ------
+        StoreError
+            The disk failed or is full; what was not moved is still in the journal.
+        """
+        self._check_open()
+        return self._sealer.seal(self._writer)
+
+    def record_lock(self, gateway: str) -> FileLock:
+        """The lock of the one who records what arrives at a gateway: `acquire` it first.
+
+        One holder at a time has it among all processes; its death frees it for the next.
+        """
+        name = hashlib.sha256(codec.text(gateway).encode()).hexdigest()[:32]
+        return FileLock(self._path / "locks" / f"record-{name}")
+
     # Reading.
 
     def frame(
@@ -278,7 +319,20 @@ class Store:
         selection = self._select(
             table, since=since, until=until, after_row=after_row, equals=equals
         )
-        return frames.frame_of_batches(selection.table, self._batches(selection))
+        return frames.frame_of_batches(selection.table, self._batches(selection, ahead=3))
+
+    def live(self, table: str = "signal", **filters: Any) -> LiveFrame:
+        """Make a frame that follows the store; each refresh costs no more than what is new.
+
+        Parameters
+        ----------
+        table : str
+            A name in `schema.TABLES`.
+        **filters
+            As for `frame`; "2h" is measured from now, once.
+        """
+        times = {name: filters.pop(name, None) for name in ("since", "until", "after_row")}
+        return LiveFrame(self._select(table, **times, equals=filters), self._batches)
 
     def signal(self, **filters: Any) -> pd.DataFrame:
         """Scheduled measurements, one row a port and tick; filters as for `frame`."""
@@ -390,20 +444,14 @@ class Store:
     def _select(self, table: str, **filters: Any) -> Selection:
         return select(codec.table_named(table), now=self._clock(), **filters)
 
-    def _batches(self, selection: Selection) -> Iterator[pa.RecordBatch]:
-        """The rows as Arrow batches: everything above sees one table, whatever it is kept in.
+    def _batches(self, selection: Selection, ahead: int = 1) -> Scan:
+        """The rows as Arrow batches: everything above sees one table, whatever it is kept in."""
+        self._check_open()
+        return Scan(self._journal, self._segments, selection, ahead=ahead)
 
-        Sealed segments will give theirs here, inside the same transaction, so that a row on its
-        way from one to the other is seen exactly once.
-        """
+    def _check_open(self) -> None:
         if self._closed:
             raise StoreError(f"the store {self._path} is closed: open it again")
-        names = ", ".join(f'"{name}"' for name in selection.table.names)
-        rest, parameters = selection.sql()
-        with self._journal.reading() as connection:
-            cursor = connection.execute(f"SELECT {names} FROM {rest}", parameters)  # noqa: S608 - names come from the schema
-            while found := cursor.fetchmany(_BATCH):
-                yield frames.batch_of(selection.table, found)
 
 
 def _folder(path: str | os.PathLike[str]) -> Path:
@@ -415,6 +463,11 @@ def _micros(value: datetime) -> int:
         return codec.micros(value)
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"a time here is {error}") from None
+
+
+def _let_go(sealer: Sealer, writer: Writer) -> None:
+    sealer.stop()
+    writer.stop()
 
 
 def _clean_up(owners: Owners, temporary: Path | None, pid: int) -> None:

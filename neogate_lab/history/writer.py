@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from neogate_lab.errors import StoreError
 from neogate_lab.history.journal import Journal, store_error
+from neogate_lab.history.phases import reached
 
 __all__ = ["Writer"]
 
@@ -41,11 +42,19 @@ class Writer:
         What to write to; opened at the first operation.
     on_stop : callable
         Called once, when everything queued is done and nothing more will come.
+    on_commit : callable
+        Called with the writer and its connection after transactions, when everyone was told.
     """
 
-    def __init__(self, journal: Journal, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        on_stop: Callable[[], None],
+        on_commit: Callable[[Writer, sqlite3.Connection], None],
+    ) -> None:
         self._journal = journal
         self._on_stop = on_stop
+        self._on_commit = on_commit
         self._closed = False
         self._thread: threading.Thread | None = None
         self._connection: sqlite3.Connection | None = None
@@ -64,6 +73,7 @@ class Writer:
             if self._closed:
                 raise StoreError(f"the store {self._journal.folder} is closed: open it again")
             self._queue.put(job)
+            reached("queued")
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="neogate-writer", daemon=True
@@ -105,6 +115,9 @@ class Writer:
             tell = self._commit([job for job in jobs if job is not None])
         for call in tell:
             call()
+        with self._database:
+            if self._connection is not None:
+                self._on_commit(self, self._connection)
         return jobs[-1] is not None  # nothing is queued after the None of `stop`
 
     def _commit(self, jobs: list[_Job]) -> list[Callable[[], None]]:
@@ -120,6 +133,7 @@ class Writer:
         try:
             tell = [self._attempt(connection, job) for job in jobs]
             connection.execute("COMMIT")
+            reached("committed")
         except Exception as error:  # noqa: BLE001 - whatever it is, it goes to its future
             self._disconnect()
             if len(jobs) == 1:

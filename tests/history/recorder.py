@@ -1,19 +1,50 @@
-"""A process of its own that records numbered rows and says each one that it was told."""
+"""A process of its own that records numbered rows and says each one that it was told.
+
+With a phase, it seals all the time and kills itself when it reaches the phase for the nth time.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import count
 from typing import Any
 
+from neogate_lab.errors import StoreError
+from neogate_lab.history import phases, sealer
 from neogate_lab.history.store import Store
 from tests.history.samples import measurement, message, part
 
 
-def main(path: str, name: str, most: int) -> None:
+def die_at(phase: str, nth: int) -> None:
+    left = count(nth - 1, -1)
+
+    def reached(name: str) -> None:
+        if name == phase and next(left) <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    phases.at = reached
+
+
+def keep_sealing(store: Store) -> None:
+    while True:
+        try:
+            store.seal()
+        except StoreError:  # closed
+            return
+
+
+def main(path: str, name: str, most: int, phase: str = "", nth: str = "1") -> None:
+    if phase:
+        sealer._OPEN_DAY = 3  # so that it merges, too
     store = Store(path)
+    if phase:
+        die_at(phase, int(nth))
+        threading.Thread(target=keep_sealing, args=(store,), daemon=True).start()
 
     def tell(kind: str, number: int) -> Callable[[Future[Any]], None]:
         return lambda done: print(kind, number, done.result(), flush=True)
@@ -33,4 +64,4 @@ def main(path: str, name: str, most: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:])

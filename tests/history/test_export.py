@@ -287,7 +287,7 @@ def test_a_parquet_file_that_pandas_saved_again(tmp_path: Path) -> None:
 def test_the_store_exports_what_its_reader_gives(
     store: Store, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("neogate_lab.history.store._BATCH", 2)
+    monkeypatch.setattr("neogate_lab.history.tiers._BATCH", 2)
     rows = [measurement(i, port=i % 2 + 1, label=f"l{i % 3}") for i in range(9)]
     store.append("signal", rows).result()
     path = store.export(tmp_path / f"x{suffix}", since=at(2), port=2)

@@ -77,7 +77,7 @@ def test_categories_are_sorted_and_only_those_present(store: Store) -> None:
 
 
 def test_categories_agree_over_many_batches(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neogate_lab.history.store._BATCH", 2)
+    monkeypatch.setattr("neogate_lab.history.tiers._BATCH", 2)
     labels = ["c", "a", "b", "a", "d", "c", "c"]
     store.append("signal", [measurement(i, label=label) for i, label in enumerate(labels)]).result()
     assert list(store.signal()["label"]) == labels

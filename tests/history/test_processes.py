@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from neogate_lab.history.phases import PHASES
 from neogate_lab.history.store import Store, open_store
+from tests.history.crash import Lives
 from tests.history.samples import at, sms
 
 ROOT = Path(__file__).parents[2]
@@ -23,35 +29,16 @@ def start(path: Path, name: str, most: int = 0) -> subprocess.Popen[str]:
     )
 
 
-def test_killed_at_any_moment_what_was_told_is_there_exactly_once(tmp_path: Path) -> None:
-    chance = random.Random(7)
-    path = tmp_path / "lab"
-    told: dict[str, dict[str, int]] = {"signal": {}, "message": {}}
-    for life in range(10):
-        with start(path, f"life{life}-") as process:
-            assert process.stdout is not None
-            lines = [process.stdout.readline() for _ in range(chance.randrange(1, 400))]
-            process.kill()
-            lines += process.stdout.readlines()  # told before the kill reached it
-        for line in lines:
-            if line.endswith("\n"):
-                kind, number, row_id = line.split()
-                told[kind][f"life{life}-{number}"] = int(row_id.strip("[]"))
-        with open_store(path) as store:
-            signal, inbox = store.signal(), store.inbox()
-            parts = Counter(store.message_parts()["content"])
-            waiting = store.recent_parts("lab", at(10**8)).result()
-        on_disk = dict(zip(signal["label"], signal["row_id"], strict=True))
-        assert len(on_disk) == len(signal)
-        assert told["signal"].items() <= on_disk.items()
-        messages = dict(zip(inbox["text"], inbox["row_id"], strict=True))
-        assert len(messages) == len(inbox)
-        assert told["message"].items() <= messages.items()
-        for text in messages:
-            odd = int(text.rpartition("-")[2]) % 2
-            assert parts[text] == (1 if odd else 2)
-        assert not {row["content"] for row, _ in waiting} & messages.keys()
-    assert len(told["signal"]) > 100
+@pytest.mark.parametrize("phase", [*PHASES, "random"])
+def test_killed_at_any_moment_what_was_told_is_there_exactly_once(
+    tmp_path: Path, phase: str
+) -> None:
+    chance = random.Random(phase)
+    lives = Lives(tmp_path / "lab")
+    for _ in range(3):
+        lives.live(phase, chance)
+        lives.check()
+    assert lives.told["signal"]
 
 
 def test_two_processes_write_at_once_and_a_third_reads(tmp_path: Path) -> None:
@@ -107,3 +94,112 @@ def test_a_killed_owners_rows_are_taken_over(tmp_path: Path) -> None:
             pace = sms(port=2)
             waits, _ = store.enqueue(pace).result()
             assert store.claim(waits["row_id"], now=at(4), interval=10).result() == 6.0
+
+
+def test_processes_seal_while_others_write_and_read(tmp_path: Path) -> None:
+    path = tmp_path / "lab"
+    Store(path).close()
+    code = (
+        "import sys; from neogate_lab.history import open_store, sealer;"
+        "sealer._OPEN_DAY = 3; store = open_store(sys.argv[1]);"
+        "print(sum(store.seal() for _ in range(40)))"
+    )
+    writer = start(path, "a", 400)
+    sealers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        for _ in range(2)
+    ]
+    with open_store(path) as store:
+        live = store.live()
+        last = 0
+        while any(process.poll() is None for process in (writer, *sealers)):
+            frame, followed = store.signal(), live.refresh()
+            assert len(followed) >= len(frame) >= last
+            assert frame["row_id"].is_unique
+            assert followed["row_id"].is_unique
+            last = len(frame)
+        outs = [process.communicate(timeout=60)[0] for process in (writer, *sealers)]
+        assert [process.returncode for process in (writer, *sealers)] == [0, 0, 0]
+        assert len(outs[0].splitlines()) == 800
+        store.seal()
+        assert store.seal() == 0
+        assert sum(map(int, outs[1:])) <= 1000
+        assert len(store.message_parts()) == 600
+        assert sorted(store.signal()["label"]) == sorted(f"a{number}" for number in range(400))
+        assert sorted(live.refresh()["row_id"]) == list(range(1, 401))
+        assert Counter(store.inbox()["text"]) == Counter(f"a{number}" for number in range(400))
+
+
+def test_the_record_lock_has_one_holder_and_death_frees_it(tmp_path: Path) -> None:
+    path = tmp_path / "lab"
+    code = (
+        "import sys; from neogate_lab.history import open_store;"
+        "lock = open_store(sys.argv[1]).record_lock('../lab');"
+        "print(lock.acquire(), lock.acquire(), lock.held, flush=True); sys.stdin.read()"
+    )
+    with Store(path) as store:
+        mine, others = store.record_lock("../lab"), store.record_lock("cellar")
+        with subprocess.Popen(
+            [sys.executable, "-c", code, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "True True True\n"
+            assert not mine.acquire()
+            assert not mine.held
+            assert others.acquire()
+            process.kill()
+            process.wait()
+        assert mine.acquire()
+        assert not store.record_lock("../lab").acquire()
+        mine.release()
+        mine.release()
+        assert not mine.held
+        again = store.record_lock("../lab")
+        assert again.acquire()
+        again.release()
+        others.release()
+
+
+def test_one_of_many_threads_gets_the_lock(tmp_path: Path) -> None:
+    with Store(tmp_path / "lab") as store:
+        locks = [store.record_lock("lab") for _ in range(8)]
+        threads = [threading.Thread(target=lock.acquire) for lock in locks]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sum(lock.held for lock in locks) == 1
+        for lock in locks:
+            lock.release()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_forked_child_neither_has_nor_keeps_the_lock(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, warnings; from neogate_lab.history import Store\n"
+        "warnings.simplefilter('ignore', DeprecationWarning)\n"
+        "store = Store(sys.argv[1]); lock = store.record_lock('lab'); assert lock.acquire()\n"
+        "inwards, outwards = os.pipe()\n"
+        "if child := os.fork():\n"
+        "    os.read(inwards, 1); kept = not store.record_lock('lab').acquire()\n"
+        "    lock.release(); free = store.record_lock('lab').acquire()\n"
+        "    os.kill(child, 9); os.waitpid(child, 0); print(kept, free)\n"
+        "else:\n"
+        "    os.write(outwards, b'y' if not lock.held and not lock.acquire() else b'')\n"
+        "    import time; time.sleep(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "lab")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("True True\n", "")

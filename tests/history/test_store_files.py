@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from neogate_lab.errors import StoreError
-from neogate_lab.history.schema import SCHEMA_VERSION
+from neogate_lab.history.journal import STORE_VERSION
 from neogate_lab.history.store import Store, open_store
 from tests.history.samples import measurement
 
@@ -27,16 +27,20 @@ def test_the_folder_and_every_file_in_it_are_the_users_alone(tmp_path: Path) -> 
         with Store(tmp_path / "lab") as store:
             store.append("signal", [measurement()]).result()
             assert store.owner
+            assert store.record_lock("lab").acquire()
+            store.seal()
             store.export(tmp_path / "out.csv", redact="all")
-            found = {path.name: mode(path) for path in store.path.rglob("*")}
+            found = {path.name: mode(path) for path in store.path.rglob("*") if path.is_file()}
+            folders = {path.name: mode(path) for path in store.path.rglob("*") if path.is_dir()}
     finally:
         os.umask(previous)
     assert mode(tmp_path / "lab") == 0o700
     assert {"journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "redaction.key"} <= set(
         found
     )
-    assert found.pop("owners") == 0o700
     assert set(found.values()) == {0o600}
+    assert set(folders) == {"locks", "owners", "segments", "signal"}
+    assert set(folders.values()) == {0o700}
 
 
 def test_commits_survive_power_loss(store: Store) -> None:
@@ -86,7 +90,7 @@ def test_a_newer_store_is_refused_in_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "lab"
     Store(path).close()
     with sqlite3.connect(path / "journal.sqlite") as connection:
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        connection.execute(f"PRAGMA user_version = {STORE_VERSION + 1}")
     connection.close()
     for opening in (Store, open_store):
         with pytest.raises(StoreError, match=r"newer neogate_lab.*upgrade"):
