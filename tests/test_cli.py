@@ -197,7 +197,7 @@ def test_demo_reports_what_did_not_happen(tmp_path, monkeypatch):
     result = run("demo", "--out", tmp_path)
     assert result.exit_code == 1
     assert "NO   a step: nobody was there" in result.stdout
-    assert "yes  all 4 ports measured at all 2 ticks" in result.stdout
+    assert "yes  a row for each of 4 ports at each of 2 ticks" in result.stdout
     assert "NO   short SMS received, once" in result.stdout
     assert "NO   USSD menu walked in UCS-2" in result.stdout
     assert "7 of 14 did not happen" in result.stdout
@@ -290,8 +290,8 @@ def test_a_demo_that_went_well_is_judged_so():
 @pytest.mark.parametrize(
     ("spoil", "what"),
     [
-        (lose("signal"), "measured at all 4 ticks"),
-        (double("signal"), "measured at all 4 ticks"),
+        (lose("signal"), "at each of 4 ticks"),
+        (double("signal"), "at each of 4 ticks"),
         (lambda rows: [each.update(rssi_dbm=None) for each in rows["signal"]], "signal values"),
         (lambda rows: [each.update(ok=False) for each in rows["signal"][1::2]], "every port"),
         (

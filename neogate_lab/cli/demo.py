@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import neogate_lab as ng
-from neogate_lab.cli.base import app, polite
+from neogate_lab.cli.base import app, polite, stoppable
 from neogate_lab.cli.terminal import plain, print_table, say
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _MENU = ("*102#", "3", "1", "1")
 
 @app.command()
 @polite
+@stoppable()
 def demo(
     duration: Annotated[
         float, typer.Option(min=5.0, max=86400.0, help="Seconds of the survey.")
@@ -55,7 +56,10 @@ def demo(
     with ng.SimulatedGateway(
         ports, seed, restless=False, speed=6.0, sms_delay=9.0, ussd_delay=3.0
     ) as simulator:
-        say(f"simulated gateway with {ports} ports on {simulator.host}:{simulator.port}")
+        say(
+            f"simulated gateway on {simulator.host}:{simulator.port}, ports: {ports}; "
+            "its own clock runs six times faster than yours"
+        )
         with ng.connect(
             simulator.host,
             port=simulator.port,
@@ -167,7 +171,7 @@ def _check(
     labelled = set(zip(signal_["port"], signal_["label"], strict=True))
     events = list(links["event"])
     return {
-        f"all {ports} ports measured at all {survey.total} ticks": len(ticks) == ports
+        f"a row for each of {ports} ports at each of {survey.total} ticks": len(ticks) == ports
         and bool((ticks == survey.total).all()),
         "every port answered, and signal values came": bool(signal_["rssi_dbm"].notna().any())
         and set(signal_["port"][signal_["ok"].fillna(False)]) == set(range(1, ports + 1)),
