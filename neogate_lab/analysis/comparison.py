@@ -300,7 +300,7 @@ def _sentence(a: str, b: str, plain: _Difference, weak: _Difference) -> str:
         better = b if plain.result == "b" else a
         sign = 1 if plain.result == "b" else -1
         low, high = sorted((sign * (plain.middle - plain.half), sign * (plain.middle + plain.half)))
-        places = 0 if low >= 1 else 1
+        places = 0 if low >= 1 and plain.half >= 1 else 1
         count = round(plain.columns()["n_independent_a"] + plain.columns()["n_independent_b"])
         return (
             f"{better} is {abs(plain.middle):.{places}f} dB better, 95 % interval "

@@ -155,6 +155,23 @@ def signal_summary(
     return _answer(groups, answer, keys, stretch, "signal", _SUMMARY)
 
 
+def strength_by_hour(data: Data) -> pd.DataFrame:
+    """The median signal strength of every hour, all ports together: time, median_dbm."""
+    table = opened(data, "signal", ("gateway", "time", "ok", "registered", "rssi_dbm"))
+    counts, groups = _counts(table, [], 3600)
+    frame = _strength(counts, groups).join(groups)
+    time = pd.to_datetime(frame["bucket"], unit="s", utc=True).astype("datetime64[us, UTC]")
+    return pd.DataFrame({"time": time, "median_dbm": frame["median_dbm"]})
+
+
+def value_counts(data: Data, by: str) -> pd.DataFrame:
+    """How often each value occurs while registered: `by`, value (NaN: none), count."""
+    table = opened(data, "signal", {by, "time", "ok", "registered", "rssi_dbm"})
+    counts, _ = _counts(table.filter(table.ok & table.registered), [by], None)
+    totals = counts.groupby([by, "value"], observed=True, dropna=False)["count"].sum()
+    return totals.reset_index()
+
+
 def availability(
     data: Data, by: By = ("gateway", "port"), every: times.Period | None = None
 ) -> pd.DataFrame:

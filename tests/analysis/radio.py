@@ -12,7 +12,7 @@ START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 
 
 def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
+    return START + timedelta(seconds=float(seconds))
 
 
 def row(seconds, csq=15, *, port=1, **changes):
