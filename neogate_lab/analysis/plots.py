@@ -75,6 +75,10 @@ _COLUMNS_OF_PIXELS = 6000
 """Longer lines are drawn by their extremes in so many columns. The usual picture has 1000; several
 to a pixel keep the shading that many overlapping strokes have."""
 
+_TALL = 0.3
+"""Strokes of this part of the whole height overlap to full ink; a quarter of the columns will do,
+and tall strokes are what takes time to draw."""
+
 _LEAST_DB = 12.0
 """So many dB are shown at least: one step of CSQ is 2 dB and should look small."""
 
@@ -214,6 +218,10 @@ def _outline(
     """
     column = _columns_of(times, columns)
     first = np.flatnonzero(np.r_[True, column[1:] != column[:-1]])
+    height = np.fmax.reduceat(value, first) - np.fmin.reduceat(value, first)
+    if np.nanmean(height) > _TALL * np.ptp(value[~np.isnan(value)]):
+        column = _columns_of(times, columns // 4)
+        first = np.flatnonzero(np.r_[True, column[1:] != column[:-1]])
     last = np.r_[first[1:], len(column)] - 1
     number = np.repeat(np.arange(len(first)), last - first + 1)
     missing = np.isnan(value)
@@ -264,7 +272,7 @@ class _Line:
         breaks = np.flatnonzero(self.rows["breaks"].to_numpy()[1:]) + 1
         x = np.insert(self.times, breaks, self.times[breaks])
         y = np.insert(value, breaks, np.nan)
-        if len(x) > 4 * _COLUMNS_OF_PIXELS:
+        if len(x) > 4 * _COLUMNS_OF_PIXELS and not np.isnan(y).all():
             kept = _outline(x, y, _COLUMNS_OF_PIXELS)
             x, y = x[kept], y[kept]
         there = ~np.isnan(y)
