@@ -1,8 +1,32 @@
 """Two places, antennas or operators compared, with an honest interval; never a picture.
 
-Coverage of the 95 % interval for the difference, power (a real 6 dB is called better) and false
-alarms (no difference, but one is called better), in percent of 1000 runs a cell of
-`benchmarks/coverage_trial.py`: COVERAGE_TABLE
+How far to trust it: `benchmarks/coverage_trial.py` simulates radio with known truth, 1000 runs a
+cell, read every 10 s. In percent, lowest and highest of nine cells each (noise 0.4, 1 and 2 CSQ,
+AR(1) of 0, 0.5 and 0.8 from refresh to refresh):
+
+=======  =======  ============  ===========  ==========  ============  =======
+minutes  refresh  covered       false alarm  6 dB seen   half (dB)     naive
+=======  =======  ============  ===========  ==========  ============  =======
+     10     10 s  91.5 - 95.9   4.1 - 8.5    56 - 100    0.4 - 5.1     46 - 95
+     10     20 s  93.5 - 97.8   2.2 - 6.5    28 - 100    0.6 - 9.9     31 - 83
+     10     60 s  91.2 - 98.9   1.1 - 8.8    15 - 94     1.2 - 39.1    21 - 58
+     30     10 s  94.9 - 97.8   2.2 - 5.1    97 - 100    0.2 - 3.1     48 - 95
+     30     20 s  95.8 - 97.6   2.4 - 4.2    62 - 100    0.3 - 4.9     33 - 84
+     30     60 s  92.7 - 98.1   1.9 - 7.3    26 - 100    0.6 - 10.1    19 - 59
+     60     10 s  95.0 - 97.6   2.4 - 5.0    100 - 100   0.2 - 2.0     48 - 94
+     60     20 s  95.8 - 97.8   2.2 - 4.2    97 - 100    0.2 - 3.1     39 - 85
+     60     60 s  93.1 - 97.5   2.5 - 6.9    53 - 100    0.4 - 5.3     20 - 57
+    180     10 s  94.8 - 97.5   2.5 - 5.2    100 - 100   0.1 - 1.1     49 - 96
+    180     20 s  95.6 - 97.0   3.0 - 4.4    100 - 100   0.1 - 1.6     36 - 83
+    180     60 s  95.4 - 98.4   1.6 - 4.6    96 - 100    0.2 - 3.0     19 - 59
+    360     10 s  95.4 - 97.6   2.4 - 4.6    100 - 100   0.1 - 0.7     47 - 96
+    360     20 s  94.9 - 97.0   3.0 - 5.1    100 - 100   0.1 - 1.1     37 - 83
+    360     60 s  95.2 - 97.2   2.8 - 4.8    100 - 100   0.2 - 2.0     19 - 60
+=======  =======  ============  ===========  ==========  ============  =======
+
+Of the 135 cells 110 cover 93-97 %, as they should; 22 cover more (up to 98.9 %), 3 less (91.2 to
+92.7 %: AR(1) of 0.8 in 10 or 30 minutes, which is one to seven independent readings). "naive" is
+the coverage of counting every reading. All cells: benchmarks/coverage.md.
 """
 
 from __future__ import annotations

@@ -214,7 +214,7 @@ def _outline(
 ) -> np.ndarray[Any, Any]:
     """Which points give the same picture: of each column the first, last, least, greatest.
 
-    And a missing one, where there is any, so that the line breaks.
+    A missing first or last one breaks the line, as any gap of a column's width has.
     """
     column = _columns_of(times, columns)
     first = np.flatnonzero(np.r_[True, column[1:] != column[:-1]])
@@ -230,9 +230,6 @@ def _outline(
         rank = np.where(missing, none, sign * value)
         at = np.flatnonzero(rank == np.minimum.reduceat(rank, first)[number])
         kept.append(at[np.r_[True, number[at][1:] != number[at][:-1]]])
-    holes = np.flatnonzero(missing)
-    if len(holes):
-        kept.append(holes[np.r_[True, number[holes][1:] != number[holes][:-1]]])
     return np.unique(np.concatenate(kept))
 
 

@@ -167,7 +167,7 @@ def means(group: Array, slot: Array, value: Array, groups: int) -> Means:
         square = np.bincount(owner, off**2, groups) / count
         product = np.bincount(owner[1:][near], (off[1:] * off[:-1])[near], groups) / count
         r = np.where(square > 0, product / square, 0.0)
-        r = np.clip(r + (1 + 4 * r) / count, 0.0, 0.97)
+        r = np.clip(r + (1 + 3 * r) / count, 0.0, 0.97)
         free = np.maximum(count * (1 - r) / (1 + r), 1.2)
         variance = square * count / np.maximum(count - (1 + r) / (1 - r), 0.2 * count)
         sampling = variance / free
