@@ -33,7 +33,7 @@ By = str | Sequence[str]
 _JOIN = 1.5
 """Ticks further apart than this many of their usual distances have a gap between them."""
 
-_MOST_SERIES_ROWS = 2_000_000
+_MOST_SERIES_ROWS = 1_000_000
 """Up to so many rows are looked at one after the other; of longer tables, stretches all over."""
 
 _STRETCHES = 50
@@ -132,7 +132,7 @@ def signal_summary(
         - refresh_s: how often the driver renews its value, the median of the ports, from all of
           `data`; missing where too few changes show it;
         - n_independent: independent readings that would tell as much about the mean, corrected for
-          repeats and autocorrelation; of more than two million rows, estimated from stretches;
+          repeats and autocorrelation; of more than a million rows, estimated from stretches;
         - availability: registered ÷ answered.
 
     Raises

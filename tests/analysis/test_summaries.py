@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import neogate_lab as ng
+from neogate_lab.analysis import summaries
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history import Store
 from neogate_lab.history.frames import frame_of
@@ -268,3 +269,16 @@ def test_engines_are_loaded_on_first_use_only():
         "assert not {'ibis', 'duckdb'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_of_long_tables_independent_readings_are_estimated_from_stretches(monkeypatch):
+    data = frame(measured(4, seconds=86400, refresh=20, noise=2, memory=0.5))
+    whole = ng.signal_summary(data)
+    monkeypatch.setattr(summaries, "_MOST_SERIES_ROWS", 3000)
+    monkeypatch.setattr(summaries, "_STRETCHES", 4)
+    part = ng.signal_summary(data)
+    exact = [name for name in whole if name not in ("refresh_s", "n_independent")]
+    pd.testing.assert_frame_equal(whole[exact], part[exact])
+    assert part["refresh_s"][0] == pytest.approx(20, rel=0.1)
+    assert part["n_independent"][0] != whole["n_independent"][0]
+    assert part["n_independent"][0] == pytest.approx(whole["n_independent"][0], rel=0.5)
