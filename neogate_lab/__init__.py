@@ -32,6 +32,16 @@ from neogate_lab.errors import (
 
 if TYPE_CHECKING:
     from neogate_lab.analysis import plots
+    from neogate_lab.analysis.comparison import compare
+    from neogate_lab.analysis.summaries import (
+        availability,
+        delivery,
+        handovers,
+        latency,
+        operators,
+        outages,
+        signal_summary,
+    )
     from neogate_lab.gateway import Gateway, UssdSession, connect, demo
     from neogate_lab.history.export import read_csv, read_parquet
     from neogate_lab.history.store import Store, open_store
@@ -62,12 +72,20 @@ _HOMES = {
     "UssdReply": "protocol.records",
     "UssdSession": "gateway",
     "allow_nested_loops": "notebook.nested",
+    "availability": "analysis.summaries",
+    "compare": "analysis.comparison",
     "connect": "gateway",
+    "delivery": "analysis.summaries",
     "demo": "gateway",
+    "handovers": "analysis.summaries",
+    "latency": "analysis.summaries",
     "open_store": "history.store",
+    "operators": "analysis.summaries",
+    "outages": "analysis.summaries",
     "plots": "analysis.plots",
     "read_csv": "history.export",
     "read_parquet": "history.export",
+    "signal_summary": "analysis.summaries",
 }
 """Public name -> the module below this package that defines it, imported on first use."""
 
@@ -100,12 +118,20 @@ __all__ = [
     "WrongThread",
     "__version__",
     "allow_nested_loops",
+    "availability",
+    "compare",
     "connect",
+    "delivery",
     "demo",
+    "handovers",
+    "latency",
     "open_store",
+    "operators",
+    "outages",
     "plots",
     "read_csv",
     "read_parquet",
+    "signal_summary",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -6,26 +6,43 @@ an ordinary `Axes` that notebooks show by itself; ``ax.figure.savefig("signal.pn
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import cycle, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rcParams
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from neogate_lab.analysis.canvas import (
+    FAINT,
+    GREY,
+    PALETTE,
+    SMALL,
+    STYLES,
+    TINTS,
+    WIDTH,
+    Picture,
+    drawable,
+    families,
+    note,
+    own_axes,
+)
+from neogate_lab.analysis.charts import (
+    availability_strip,
+    comparison,
+    delivery,
+    distribution,
+    heatmap,
+)
 from neogate_lab.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -33,16 +50,15 @@ if TYPE_CHECKING:
 
     from neogate_lab.history import Store
 
-__all__ = ["signal_history"]
+__all__ = [
+    "availability_strip",
+    "comparison",
+    "delivery",
+    "distribution",
+    "heatmap",
+    "signal_history",
+]
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
-"""Okabe and Ito's colours for colour-blind readers; their yellow is too faint for a line."""
-
-_STYLES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
-_GREY = "#555555"
-_FAINT = "#bbbbbb"
-_TINTS = ("#dde6ee", "#f0e9d8", "#e3ecdf", "#ecdfe6")
-_SMALL = 8.5
 
 _JOIN = 1.5
 """Neighbours further apart than this many of their usual distances are not joined."""
@@ -55,6 +71,14 @@ _FEW = 240
 _ROW, _LANE = 0.065, 0.035
 """Heights of a row of labels and of a lane without values, as parts of the axes' height."""
 
+_COLUMNS_OF_PIXELS = 6000
+"""Longer lines are drawn by their extremes in so many columns. The usual picture has 1000; several
+to a pixel keep the shading that many overlapping strokes have."""
+
+_TALL = 0.3
+"""Strokes of this part of the whole height overlap to full ink; a quarter of the columns will do,
+and tall strokes are what takes time to draw."""
+
 _LEAST_DB = 12.0
 """So many dB are shown at least: one step of CSQ is 2 dB and should look small."""
 
@@ -62,7 +86,6 @@ _MOST_ROWS = 6
 _MOST_CAPTIONS = 200
 _MOST_IN_LEGEND = 50
 _LEGEND_ROWS = 18
-_WIDTH, _HEIGHT = 10.0, 4.5
 
 _COLUMNS = ("time", "gateway", "port", "ok", "rssi_dbm", "rssi_bound", "registered", "label")
 
@@ -96,16 +119,16 @@ def signal_history(data: pd.DataFrame | Store, ax: Axes | None = None) -> Axes:
     """
     frame = _signal_frame(data)
     if ax is None:
-        ax = _own_axes()
+        ax = own_axes()
     if frame.empty:
         return _nothing(ax)
     frame = _with_breaks(frame)
     several = frame["gateway"].nunique() > 1
-    looks = cycle(product(_STYLES, PALETTE))
+    looks = cycle(product(STYLES, PALETTE))
     lines: list[_Line] = []
     for (gateway, port), part in frame.groupby(["gateway", "port"], observed=True, sort=True):
         style, colour = next(looks)
-        name = f"port {port}" + (f" · {_drawable(str(gateway))}" if several else "")
+        name = f"port {port}" + (f" · {drawable(str(gateway))}" if several else "")
         lines.append(_Line(name, colour, style, part))
     for line in lines:
         line.draw(ax)
@@ -172,6 +195,44 @@ def _parted(time: pd.Series, usual: pd.Series, choose: Any) -> np.ndarray[Any, A
     return ~near
 
 
+def _columns_of(times: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:
+    since = (times - times[0]) / np.timedelta64(1, "us")
+    column: np.ndarray[Any, Any] = (since * (columns / max(since[-1], 1))).astype(np.int64)
+    return column
+
+
+def _one_a_column(times: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:
+    """Which of many markers to draw: the first in each column of pixels."""
+    if len(times) <= columns:
+        return np.arange(len(times))
+    column = _columns_of(times, columns)
+    return np.flatnonzero(np.r_[True, column[1:] != column[:-1]])
+
+
+def _outline(
+    times: np.ndarray[Any, Any], value: np.ndarray[Any, Any], columns: int
+) -> np.ndarray[Any, Any]:
+    """Which points give the same picture: of each column the first, last, least, greatest.
+
+    A missing first or last one breaks the line, as any gap of a column's width has.
+    """
+    column = _columns_of(times, columns)
+    first = np.flatnonzero(np.r_[True, column[1:] != column[:-1]])
+    height = np.fmax.reduceat(value, first) - np.fmin.reduceat(value, first)
+    if np.nanmean(height) > _TALL * np.ptp(value[~np.isnan(value)]):
+        column = _columns_of(times, columns // 4)
+        first = np.flatnonzero(np.r_[True, column[1:] != column[:-1]])
+    last = np.r_[first[1:], len(column)] - 1
+    number = np.repeat(np.arange(len(first)), last - first + 1)
+    missing = np.isnan(value)
+    kept = [first, last]
+    for sign, none in ((1, np.inf), (-1, np.inf)):
+        rank = np.where(missing, none, sign * value)
+        at = np.flatnonzero(rank == np.minimum.reduceat(rank, first)[number])
+        kept.append(at[np.r_[True, number[at][1:] != number[at][:-1]]])
+    return np.unique(np.concatenate(kept))
+
+
 @dataclass(frozen=True, slots=True)
 class _Band:
     """A label, and the times (datetime64, UTC) between which it was measured."""
@@ -196,7 +257,7 @@ class _Line:
             return f"{self.name}  (no values)"
         if "network" not in self.rows:
             return self.name
-        networks = [_drawable(str(n)) for n in self.rows["network"].dropna().unique() if n]
+        networks = [drawable(str(n)) for n in self.rows["network"].dropna().unique() if n]
         shown = ", ".join(networks[:2]) + (" …" if len(networks) > 2 else "")
         if len(shown) > 28:
             shown = shown[:27] + "…"
@@ -208,6 +269,9 @@ class _Line:
         breaks = np.flatnonzero(self.rows["breaks"].to_numpy()[1:]) + 1
         x = np.insert(self.times, breaks, self.times[breaks])
         y = np.insert(value, breaks, np.nan)
+        if len(x) > 4 * _COLUMNS_OF_PIXELS and not np.isnan(y).all():
+            kept = _outline(x, y, _COLUMNS_OF_PIXELS)
+            x, y = x[kept], y[kept]
         there = ~np.isnan(y)
         alone = there & ~np.r_[False, there[:-1]] & ~np.r_[there[1:], False]
         dots = there if np.count_nonzero(there) <= _FEW else alone
@@ -223,8 +287,9 @@ class _Line:
             markevery=np.flatnonzero(dots).tolist(),
         )
         for sign, marker, _ in _BOUNDS:
-            at = self.at_bound(sign)
-            if at.any():
+            at = np.flatnonzero(self.at_bound(sign))
+            if len(at):
+                at = at[_one_a_column(self.times[at], _COLUMNS_OF_PIXELS)]
                 ax.plot(self.times[at], value[at], **_bound_look(marker, self.colour))
 
     def at_bound(self, sign: str) -> np.ndarray[Any, Any]:
@@ -283,6 +348,7 @@ def _draw_no_value(ax: Axes, lines: Sequence[_Line]) -> float:
     lane = min(_LANE, 0.25 / len(silent))
     for number, line in enumerate(reversed(silent)):
         times = line.times[line.rows["no_value"].to_numpy()]
+        times = times[_one_a_column(times, _COLUMNS_OF_PIXELS)]
         ax.plot(
             times,
             np.full(len(times), (number + 0.75) * lane),
@@ -290,7 +356,7 @@ def _draw_no_value(ax: Axes, lines: Sequence[_Line]) -> float:
             **_no_value_look(line.colour),
         )
     height = (len(silent) + 0.5) * lane
-    border = Line2D([0, 1], [height, height], transform=ax.transAxes, color=_FAINT, linewidth=0.7)
+    border = Line2D([0, 1], [height, height], transform=ax.transAxes, color=FAINT, linewidth=0.7)
     ax.add_artist(border)
     return height
 
@@ -307,7 +373,7 @@ def _draw_labels(ax: Axes, lines: Sequence[_Line]) -> float:
         whose = "" if len(owners) == len(lines) else f" ({_ports(owners)})"
         spans: dict[str, list[tuple[Any, Any]]] = {}
         for band in bands:
-            tint = tints.setdefault(band.label, _TINTS[len(tints) % len(_TINTS)])
+            tint = tints.setdefault(band.label, TINTS[len(tints) % len(TINTS)])
             spans.setdefault(tint, []).append((band.start, band.end - band.start))
         for tint, when in spans.items():
             ax.broken_barh(
@@ -319,7 +385,7 @@ def _draw_labels(ax: Axes, lines: Sequence[_Line]) -> float:
             )
         widest = sorted(bands, key=lambda band: band.start - band.end)[:_MOST_CAPTIONS]
         for band in widest:
-            ax.add_artist(_Caption(_drawable(band.label) + whose, band, bottom + _ROW / 2))
+            ax.add_artist(_Caption(drawable(band.label) + whose, band, bottom + _ROW / 2))
         if len(alike) == 1:
             borders = [band.start for band in bands[1:_MOST_CAPTIONS]]
             ax.vlines(
@@ -327,7 +393,7 @@ def _draw_labels(ax: Axes, lines: Sequence[_Line]) -> float:
                 0,
                 bottom,
                 transform=ax.get_xaxis_transform(),
-                color=_FAINT,
+                color=FAINT,
                 linewidth=0.7,
                 zorder=1,
             )
@@ -341,8 +407,8 @@ def _draw_labels(ax: Axes, lines: Sequence[_Line]) -> float:
             f"the labels of {more} more ports have no room here",
             transform=ax.transAxes,
             verticalalignment="center",
-            fontsize=_SMALL,
-            color=_GREY,
+            fontsize=SMALL,
+            color=GREY,
         )
     return height
 
@@ -355,8 +421,8 @@ class _Caption(Text):
             0,
             height,
             text,
-            fontsize=_SMALL,
-            fontfamily=_families(),
+            fontsize=SMALL,
+            fontfamily=families(),
             color="#222222",
             verticalalignment="center",
             parse_math=False,
@@ -414,7 +480,7 @@ def _scale(ax: Axes, frame: pd.DataFrame, lines: Sequence[_Line], head: float, f
     low, high = float(frame["value"].min()) - 2, float(frame["value"].max()) + 2
     if np.isnan(low):
         low, high = -115.0, -49.0
-        _note(ax, "no signal values")
+        note(ax, "no signal values")
     if high - low < _LEAST_DB:
         middle = (low + high) / 2
         low, high = middle - _LEAST_DB / 2, middle + _LEAST_DB / 2
@@ -446,17 +512,11 @@ def _name_axes(ax: Axes) -> None:
 
 
 def _nothing(ax: Axes) -> Axes:
-    _note(ax, "no measurements")
+    note(ax, "no measurements")
     ax.xaxis.set_major_locator(NullLocator())
     ax.yaxis.set_major_locator(NullLocator())
     _name_axes(ax)
     return ax
-
-
-def _note(ax: Axes, text: str) -> None:
-    ax.text(
-        0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", fontsize=12, color=_GREY
-    )
 
 
 class _Decibels(MaxNLocator):
@@ -478,15 +538,15 @@ def _legend(ax: Axes, lines: Sequence[_Line]) -> None:
         names.append(f"and {len(lines) - _MOST_IN_LEGEND} more ports")
     for sign, marker, meaning in _BOUNDS:
         if any(line.at_bound(sign).any() for line in lines):
-            handles.append(Line2D([], [], **_bound_look(marker, _GREY)))
+            handles.append(Line2D([], [], **_bound_look(marker, GREY)))
             names.append(meaning)
     if any(line.rows["no_value"].any() for line in lines):
-        handles.append(Line2D([], [], **_no_value_look(_GREY)))
+        handles.append(Line2D([], [], **_no_value_look(GREY)))
         names.append("registered, no value")
     columns = 1 + (len(handles) - 1) // _LEGEND_ROWS
     figure = ax.figure
-    if isinstance(figure, _Picture):
-        figure.set_figwidth(_WIDTH + 2.2 * (columns - 1))
+    if isinstance(figure, Picture):
+        figure.set_figwidth(WIDTH + 2.2 * (columns - 1))
     legend = ax.legend(
         handles,
         names,
@@ -495,74 +555,13 @@ def _legend(ax: Axes, lines: Sequence[_Line]) -> None:
         borderaxespad=0.0,
         frameon=False,
         ncols=columns,
-        prop=FontProperties(family=_families(), size=_SMALL),
+        prop=FontProperties(family=families(), size=SMALL),
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-
-
-class _Picture(Figure):
-    """A figure that IPython shows although pyplot never heard of it."""
-
-    def _repr_png_(self) -> bytes:
-        file = io.BytesIO()
-        self.savefig(file, format="png")
-        return file.getvalue()
-
-
-class _PictureAxes(Axes):
-    """Axes that a notebook shows as the figure they are in."""
-
-    def _repr_png_(self) -> bytes | None:
-        figure = self.figure
-        return figure._repr_png_() if isinstance(figure, _Picture) else None
-
-
-def _own_axes() -> Axes:
-    figure = _Picture(figsize=(_WIDTH, _HEIGHT), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure.add_subplot(axes_class=_PictureAxes)
 
 
 def _naive(times: pd.Series) -> np.ndarray[Any, Any]:
     """UTC times as numpy keeps them, which is without a zone."""
     naive: np.ndarray[Any, Any] = times.dt.tz_localize(None).to_numpy("datetime64[us]")
     return naive
-
-
-# Matplotlib's own font has no Chinese, Japanese or Korean; one of these is on most machines.
-_MORE_FONTS = (
-    "Noto Sans CJK SC",
-    "Noto Sans SC",
-    "Source Han Sans SC",
-    "WenQuanYi Zen Hei",
-    "WenQuanYi Micro Hei",
-    "Droid Sans Fallback",
-    "Microsoft YaHei",
-    "PingFang SC",
-    "Hiragino Sans GB",
-    "Arial Unicode MS",
-)
-
-
-def _families() -> list[str]:
-    own = rcParams["font.family"]
-    return [*([own] if isinstance(own, str) else own), *_more_fonts()]
-
-
-@lru_cache(maxsize=1)
-def _more_fonts() -> tuple[str, ...]:
-    installed = set(fontManager.get_font_names())
-    return tuple(name for name in _MORE_FONTS if name in installed)
-
-
-def _drawable(text: str) -> str:
-    """A stranger's text on one line; □ for what no font can show, which would be warned of."""
-    fonts = [get_font(findfont(FontProperties(family=[name]))) for name in _families()]
-
-    def show(letter: str) -> str:
-        if not letter.isprintable():
-            return " "
-        return letter if any(font.get_char_index(ord(letter)) for font in fonts) else "□"
-
-    return "".join(show(letter) for letter in text).strip()

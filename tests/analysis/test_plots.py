@@ -18,7 +18,7 @@ from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from neogate_lab.analysis import plots
+from neogate_lab.analysis import canvas, plots
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history import Store
 from neogate_lab.history.frames import frame_of
@@ -358,9 +358,9 @@ def test_text_of_strangers_is_never_read_as_tex(text):
 
 
 def test_letters_that_no_font_has_become_boxes(monkeypatch):
-    monkeypatch.setattr(plots, "_more_fonts", lambda: ())
-    assert plots._drawable("天线 №1, крыша") == "□□ №1, крыша"
-    assert plots._drawable("line\nbreak\x1b") == "line break"
+    monkeypatch.setattr(canvas, "_more_fonts", lambda: ())
+    assert canvas.drawable("天线 №1, крыша") == "□□ №1, крыша"
+    assert canvas.drawable("line\nbreak\x1b") == "line break"
 
 
 # -- axes ------------------------------------------------------------------------------------------
@@ -406,7 +406,7 @@ def test_a_notebook_shows_it():
 
 def test_no_pyplot_state_is_left_behind():
     code = (
-        "import sys; from neogate_lab.analysis import plots\n"
+        "import sys; from neogate_lab.analysis import canvas, plots\n"
         "from neogate_lab.history.frames import frame_of\n"
         "plots.signal_history(frame_of('signal', []))._repr_png_()\n"
         "assert 'matplotlib.pyplot' not in sys.modules"

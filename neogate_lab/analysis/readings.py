@@ -1,0 +1,209 @@
+"""How many independent readings a series of cached, rounded values holds; pure arithmetic.
+
+The driver caches its value (WIRE §4), so a repeat is no new observation. A series is thinned to
+one reading a refresh, and the readings' number is corrected for what each remembers of the one
+before. `benchmarks/coverage_trial.py` is the trial by which this method was chosen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import comb
+from typing import Any
+
+import numpy as np
+
+__all__ = ["UNSEEN_REFRESH", "Means", "means", "refresh_period", "student", "thinned"]
+
+Array = np.ndarray[Any, Any]
+
+UNSEEN_REFRESH = 60.0
+"""Seconds taken for a refresh period that too few changes show: the longest that is usual."""
+
+_STEP = 2.0
+"""dB between neighbouring values of CSQ (3GPP TS 27.007 §8.5)."""
+
+_FEWEST_CHANGES = 5
+_CHUNK = 48
+_MOST_STRETCHES = 9
+_MOST_CANDIDATES = 40_000
+_MOST_BATCHES = 60
+"""Longer series are averaged to so many batches first: what is remembered over long, and the
+rounding noise that hides it between neighbours, both show in batches."""
+
+
+def refresh_period(time: Array, value: Array) -> float:
+    """Find how often the cached value is renewed, from the lengths of runs of equal values.
+
+    All changes of a value that is renewed every `R` seconds stand on a lattice of distance `R`, to
+    a tick. The largest `R` that the changes keep to is taken, in stretches short enough for the
+    lattice not to drift away, and the median of the stretches.
+
+    Parameters
+    ----------
+    time : ndarray of float, shape (n,)
+        Seconds, rising.
+    value : ndarray of float, shape (n,)
+        Readings; NaN is none.
+
+    Returns
+    -------
+    float
+        Seconds, never less than the distance of ticks; NaN where too few changes were seen to tell,
+        or where they keep to no period.
+    """
+    if len(time) < 3:
+        return np.nan
+    passed = np.diff(time)
+    tick = float(np.median(passed))
+    if tick <= 0:
+        return np.nan
+    known = ~np.isnan(value)
+    change = known[1:] & known[:-1] & (value[1:] != value[:-1]) & (passed < 1.5 * tick)
+    at = time[1:][change] / tick
+    if len(at) < _FEWEST_CHANGES:
+        return np.nan
+    stretches = np.array_split(at, max(1, len(at) // _CHUNK))
+    if len(stretches) > _MOST_STRETCHES:
+        stretches = stretches[:: -(-len(stretches) // _MOST_STRETCHES)]
+    found = np.array([_lattice(stretch - stretch[0]) for stretch in stretches])
+    seen = found[~np.isnan(found)]
+    return float(np.median(seen)) * tick if 2 * len(seen) > len(found) else np.nan
+
+
+def _lattice(at: Array) -> float:
+    """The largest distance, in ticks, of a lattice to which `at` keeps; NaN for none.
+
+    One change in twelve may be off it: another label, a restart.
+    """
+    runs = np.sort(np.diff(at))
+    shortest = round(runs[int(0.12 * len(runs))])
+    low, high = max(1.0, 0.45 * shortest), shortest + 1.0
+    # Neighbouring candidates part by a quarter of a tick over the whole stretch.
+    count = int(np.log(high / low) * 4 * float(at[-1])) + 2
+    candidates = np.geomspace(high, low, min(count, _MOST_CANDIDATES))
+    phase = np.sort(np.mod(at, candidates[:, None]), axis=1)
+    kept = len(at) - (len(at) // 12 if shortest >= 2 else 0)
+    around = np.concatenate([phase, phase + candidates[:, None]], axis=1)
+    arc = (around[:, kept - 1 : kept - 1 + len(at)] - phase).min(axis=1)
+    # How likely all changes lie within a tick by chance: every tick is a lattice already, so one
+    # of one to two ticks has to be told from it among all the candidates.
+    tries = len(candidates) if shortest < 2 else 1
+    chance = tries * len(at) * comb(len(at), kept) * candidates ** (1.0 - kept)
+    fits = (arc < 1.0) & (chance < 0.05)
+    if not fits.any():
+        return 1.0 if shortest < 2 else np.nan
+    first = int(np.argmax(fits))
+    rest = np.flatnonzero(~fits[first:])
+    last = first + (int(rest[0]) if len(rest) else len(fits) - first)
+    return float(candidates[first + int(np.argmin(arc[first:last]))])
+
+
+def thinned(group: Array, time: Array, value: Array, refresh: Array) -> tuple[Array, Array, Array]:
+    """Keep one reading a refresh.
+
+    Parameters
+    ----------
+    group, time, value, refresh : ndarray, shape (n,)
+        Sorted by group, then time; `refresh` in seconds.
+
+    Returns
+    -------
+    group, slot, value : ndarray
+        Of the last reading in each slot of one refresh.
+    """
+    # A hair is added, so that ticks on the slots' borders all fall on the same side.
+    slot = np.floor(time / refresh + 1e-6).astype(np.int64)
+    last = np.ones(len(slot), dtype=bool)
+    last[:-1] = (slot[1:] != slot[:-1]) | (group[1:] != group[:-1])
+    return group[last], slot[last], value[last]
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What thinned readings say of each group's mean; arrays of one element a group.
+
+    `error` is the variance of the mean in dB², rounding to whole CSQ included; `freedom` its
+    degrees of freedom; `spread` the variance of the readings; `independent` how many independent
+    readings would tell as much. NaN where there are fewer than two readings.
+    """
+
+    n: Array
+    spread: Array
+    error: Array
+    freedom: Array
+    independent: Array
+
+
+def means(group: Array, slot: Array, value: Array, groups: int) -> Means:
+    """Judge the means of groups of thinned readings.
+
+    The readings of a group are averaged to at most 60 batches. Their autocorrelation at lag one,
+    corrected for the bias that short series have (Kendall 1954), gives the number of independent
+    batches n (1 - r) / (1 + r).
+
+    Parameters
+    ----------
+    group, slot, value : ndarray, shape (n,)
+        As `thinned` gives them; groups are 0 … groups - 1.
+    groups : int
+        How many there are.
+    """
+    n = np.bincount(group, minlength=groups).astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.bincount(group, value, groups) / n
+        spread = np.bincount(group, (value - mean[group]) ** 2, groups) / (n - 1)
+        size = np.maximum(1, np.ceil(n / _MOST_BATCHES)).astype(np.int64)
+        batch = slot // size[group]
+        new = np.ones(len(batch), dtype=bool)
+        new[1:] = (batch[1:] != batch[:-1]) | (group[1:] != group[:-1])
+        number = np.cumsum(new) - 1
+        owner, place = group[new], batch[new]
+        level = np.bincount(number, value) / np.bincount(number) if len(value) else value
+        count = np.bincount(owner, minlength=groups).astype(float)
+        centre = np.bincount(owner, level, groups) / count
+        off = level - centre[owner]
+        near = (owner[1:] == owner[:-1]) & (place[1:] == place[:-1] + 1)
+        square = np.bincount(owner, off**2, groups) / count
+        product = np.bincount(owner[1:][near], (off[1:] * off[:-1])[near], groups) / count
+        r = np.where(square > 0, product / square, 0.0)
+        r = np.clip(r + (1 + 3 * r) / count, 0.0, 0.97)
+        free = np.maximum(count * (1 - r) / (1 + r), 1.2)
+        variance = square * count / np.maximum(count - (1 + r) / (1 - r), 0.2 * count)
+        sampling = variance / free
+        independent = np.where(sampling > 0, np.clip(spread / sampling, 1.0, n), n)
+        nothing = n < 2
+        return Means(
+            n=n,
+            spread=np.where(nothing, np.nan, spread),
+            error=np.where(nothing, np.nan, sampling + _rounding(spread)),
+            freedom=np.maximum(free - 1, 1.0),
+            independent=np.where(nothing, n, np.minimum(independent, n)),
+        )
+
+
+def _rounding(spread: Array) -> Array:
+    """Variance in dB² of what rounding to CSQ adds to a mean, unknown where within the step it is.
+
+    Noise of a step or more makes rounding harmless; a signal that never leaves its step may be
+    anywhere in it. The first terms of the Fourier series of the rounding error (Sheppard).
+    """
+    sigma2 = np.maximum(spread / _STEP**2 - 1 / 12, 0.0)
+    amplitudes = [
+        _STEP / (np.pi * k) * np.exp(-2 * (np.pi * k) ** 2 * sigma2) for k in (1, 2, 3, 4)
+    ]
+    return np.asarray(sum(amplitude**2 / 2 for amplitude in amplitudes))
+
+
+def student(freedom: Array) -> Array:
+    """The 97.5 % point of Student's t (Cornish-Fisher series), exact for one and two degrees."""
+    z, f = 1.959963985, np.maximum(freedom, 3.0)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    series = z + sum(term / f ** (k + 1) for k, term in enumerate(terms))
+    low = np.exp(np.interp(freedom, [1.0, 2.0, 3.0], np.log([12.7062, 4.3027, 3.1824])))
+    return np.asarray(np.where(freedom < 3.0, low, series))

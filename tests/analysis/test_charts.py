@@ -1,0 +1,168 @@
+"""Pictures of summaries: what they show, and that strangers' text stays text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+import neogate_lab as ng
+from neogate_lab.analysis import plots
+from neogate_lab.errors import InvalidRequest
+from neogate_lab.history.frames import frame_of
+from tests.analysis.radio import at, failed, frame, measured, row
+
+STRANGE = "$\\frac{roof}$ <b>天线</b>\x1b[31m"
+
+
+def two_sides(label="roof"):
+    rows = measured(1, seconds=3600, level=12, label="sill")
+    return frame(rows + measured(2, begin=3600, seconds=3600, level=15, label=label))
+
+
+def messages(**counts):
+    return frame_of(
+        "outbox",
+        [
+            {"row_id": 1, "queued_at": at(0), "gateway": "lab", "port": 1, "status": status,
+             "segments": 1, "written_at": at(1), "status_at": at(3)}
+            for status, count in counts.items() for _ in range(count)
+        ],
+    )  # fmt: skip
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.figure.findobj(Text) if text.get_text()]
+
+
+CHARTS = {
+    "heatmap": plots.heatmap,
+    "distribution": plots.distribution,
+    "availability_strip": plots.availability_strip,
+    "comparison": lambda data, ax=None: plots.comparison(data, "sill", "roof", ax=ax),
+    "signal_history": plots.signal_history,
+}
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_axes_in_axes_out_and_nothing_left_in_pyplot(chart):
+    given = Figure(layout="constrained").add_subplot()
+    assert CHARTS[chart](two_sides(), ax=given) is given
+    own = CHARTS[chart](two_sides())
+    assert own._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "chart", ["heatmap", "distribution", "availability_strip", "signal_history"]
+)
+def test_nothing_measured_is_said(chart):
+    assert {"no measurements", "no signal values"} & set(texts(CHARTS[chart](frame([]))))
+
+
+def test_strangers_text_is_never_read_as_tex():
+    data = two_sides(STRANGE)
+    for ax in (
+        plots.distribution(data),
+        plots.comparison(data, "sill", STRANGE),
+        plots.availability_strip(data.assign(gateway=pd.Categorical([STRANGE, "b"] * 360))),
+    ):
+        ax.figure.canvas.draw()
+        for text in ax.figure.findobj(Text):
+            if "frac" in text.get_text():
+                assert not text.get_parse_math()
+                assert "\x1b" not in text.get_text()
+
+
+def test_the_heatmap_has_an_hour_a_cell_and_leaves_unmeasured_hours_out():
+    rows = [row(0, 10), row(1800, 20), row(1900, 20), row(7200, 14), failed(90000), row(93600, 8)]
+    (mesh,) = (
+        each for each in plots.heatmap(frame(rows)).collections if each.get_array() is not None
+    )
+    grid = np.ma.filled(mesh.get_array(), np.nan)
+    assert grid.shape == (2, 24)
+    assert {(day, hour): grid[day, hour] for day, hour in np.argwhere(~np.isnan(grid))} == {
+        (0, 8): -73, (0, 10): -85, (1, 10): -97,
+    }  # fmt: skip
+
+
+def test_the_distribution_counts_no_value_beside_the_scale():
+    rows = [row(t, 15, label="roof") for t in range(6)] + [
+        row(t + 6, None, label="roof") for t in range(2)
+    ]
+    ax = plots.distribution(frame(rows))
+    heights = sorted(round(bar.get_height() / 0.85, 3) for bar in ax.patches)
+    assert heights == pytest.approx([1 / 3, 1], abs=0.01)
+    assert "no value" in texts(ax)
+    assert "-83" in texts(ax)
+    assert "roof\nn = 8" in texts(ax)
+    with pytest.raises(InvalidRequest, match="no column"):
+        plots.distribution(frame(rows), by="place")
+
+
+def test_the_strip_shows_each_kind_of_absence_and_how_much_was_there():
+    rows = [row(10 * t) for t in range(40)]
+    rows[4] |= {"registered": False}
+    rows[9] = failed(90)
+    rows[12] |= {"registered": None, "up": False}
+    ax = plots.availability_strip(frame(rows))
+    shown = {text.get_text() for text in ax.get_legend().get_texts()}
+    assert shown == {"registered", "not registered", "down", "nobody measured"}
+    assert "94.9 %" in texts(ax)
+
+
+@pytest.mark.parametrize(("share", "text"), [(1, "100 %"), (0.99999, "> 99.9 %"), (0.5, "50 %")])
+def test_a_share_is_never_rounded_to_all(share, text):
+    from neogate_lab.analysis.charts import _percent
+
+    assert _percent(share) == text
+
+
+def test_the_comparison_shows_the_verdict_and_which_side_is_which():
+    ax = plots.comparison(two_sides(), "sill", "roof")
+    assert any(text.startswith("roof is ") for text in texts(ax))
+    assert "sill better" in ax.get_xlabel()
+    assert ax.get_xlabel().index("sill") < ax.get_xlabel().index("roof")
+
+
+def test_delivery_counts_fates():
+    ax = plots.delivery(messages(sent=6, failed=2, queued=1))
+    assert [bar.get_width() for bar in ax.patches] == [6, 2, 1]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "sent",
+        "failed",
+        "waiting",
+    ]
+    assert "75 % sent" in texts(ax)
+    assert "no SMS" in texts(plots.delivery(messages()))
+
+
+# -- a million points ------------------------------------------------------------------------------
+
+
+def pixels(ax):
+    ax.figure.canvas.draw()
+    return np.asarray(ax.figure.canvas.buffer_rgba())[..., :3].astype(int)
+
+
+@pytest.mark.parametrize("holes", [False, True])
+def test_long_lines_are_drawn_by_their_extremes_and_look_the_same(monkeypatch, holes):
+    ticks = 200_000
+    rng = np.random.default_rng(1)
+    walk = np.cumsum(rng.normal(0, 0.005, ticks)) + rng.normal(0, 0.5, ticks)
+    data = frame([row(0)]).loc[np.zeros(ticks, int)].reset_index(drop=True)
+    data["time"] = data["time"] + pd.to_timedelta(10 * np.arange(ticks), unit="s")
+    data["rssi_dbm"] = pd.array(np.clip(-80 + 2 * np.rint(walk), -111, -53), dtype="Int16")
+    if holes:
+        data.loc[40_000:60_000, ["ok", "rssi_dbm"]] = [False, pd.NA]
+        data.loc[rng.random(ticks) < 0.001, "rssi_dbm"] = pd.NA
+    ax = ng.plots.signal_history(data)
+    assert max(len(line.get_xdata()) for line in ax.lines) < 30_000
+    drawn = pixels(ax)
+    monkeypatch.setattr(plots, "_COLUMNS_OF_PIXELS", ticks)
+    raw = pixels(ng.plots.signal_history(data))
+    ink = (raw < 250).any(axis=2)
+    # Shades at the edges of strokes that lie on each other may be lighter or darker by a bit.
+    differs = (np.abs(drawn - raw) > 32).any(axis=2)
+    assert differs.sum() <= 0.015 * ink.sum()

@@ -1,0 +1,284 @@
+"""Answers from recorded measurements, and that no kind of `data` changes them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+
+import ibis
+import numpy as np
+import pandas as pd
+import pytest
+
+import neogate_lab as ng
+from neogate_lab.analysis import summaries
+from neogate_lab.errors import InvalidRequest
+from neogate_lab.history import Store
+from neogate_lab.history.frames import frame_of
+from tests.analysis.radio import START, at, failed, frame, measured, row
+
+
+def mixed():
+    rng = np.random.default_rng(3)
+    rows = [
+        row(10 * t, int(csq), port=p, label="roof" if t < 60 else "sill")
+        for p in (1, 2)
+        for t, csq in enumerate(rng.integers(8, 20, 120))
+    ]
+    rows[5] |= {"signal": None, "rssi_dbm": None, "signal_raw": -1}
+    rows[7] = failed(70, label="roof")
+    rows[130] = row(100, None, port=2, registered=False, network="", label="roof")
+    return frame(rows)
+
+
+def test_the_summary_is_what_pandas_says():
+    data = mixed()
+    answer = ng.signal_summary(data)
+    assert list(answer) == [
+        "gateway", "port", "n", "n_missing", "mean_dbm", "median_dbm", "mad_db", "p10_dbm",
+        "p90_dbm", "n_no_value", "refresh_s", "n_independent", "availability",
+    ]  # fmt: skip
+    for port, rows in data.groupby("port"):
+        value = rows["rssi_dbm"].dropna().astype(float)
+        found = answer[answer["port"] == port].iloc[0]
+        assert found["n"] == len(rows)
+        assert found["n_missing"] == len(rows) - len(value)
+        assert found["mean_dbm"] == pytest.approx(value.mean())
+        assert found["median_dbm"] == value.median()
+        assert found["mad_db"] == (value - value.median()).abs().median()
+        assert found["p10_dbm"] == pytest.approx(value.quantile(0.1))
+        assert found["p90_dbm"] == pytest.approx(value.quantile(0.9))
+        assert found["refresh_s"] == 10
+    assert list(answer["n_no_value"]) == [1, 0]
+    assert list(answer["availability"]) == pytest.approx([1, 119 / 120])
+
+
+def test_types_are_declared_also_when_nothing_was_measured():
+    full, empty = ng.signal_summary(mixed(), every="1m"), ng.signal_summary(frame([]), every="1m")
+    assert len(empty) == 0
+    types = {name: str(kind) for name, kind in full.dtypes.items()}
+    assert types == {name: str(kind) for name, kind in empty.dtypes.items()}
+    assert types["port"] == "Int16"
+    assert types["time"] == "datetime64[us, UTC]"
+    assert types["n"] == "Int64"
+    assert types["mean_dbm"] == "float64"
+    assert types["gateway"] == "category"
+    for ask in (ng.availability, ng.outages, ng.operators, ng.handovers, ng.latency):
+        assert (
+            ask(mixed()).dtypes.astype(str).to_dict() == ask(frame([])).dtypes.astype(str).to_dict()
+        )
+
+
+def test_groups_of_any_column_and_stretches_of_time():
+    answer = ng.signal_summary(mixed(), by="label", every="10m")
+    assert list(zip(answer["label"], answer["time"], answer["n"], strict=True)) == [
+        ("roof", START, 120),
+        ("sill", START + timedelta(minutes=10), 120),
+    ]
+
+
+def test_repeats_of_a_cached_value_are_not_counted_as_independent():
+    fast = ng.signal_summary(frame(measured(1, seconds=7200, every=10, refresh=60, noise=2)))
+    assert fast["refresh_s"][0] == pytest.approx(60, rel=0.1)
+    assert fast["n"][0] == 720
+    assert 60 < fast["n_independent"][0] <= 121
+
+
+def test_ports_in_one_group_keep_their_own_refresh_and_add_up():
+    rows = measured(1, seconds=7200, refresh=60) + measured(2, seconds=7200, refresh=20, port=2)
+    ports = ng.signal_summary(frame(rows))
+    whole = ng.signal_summary(frame(rows), by="gateway")
+    assert whole["n_independent"][0] == pytest.approx(ports["n_independent"].sum())
+
+
+def kinds_of_data(tmp_path):
+    data = mixed()
+    store = Store(tmp_path / "lab.neogate")
+    store.append("signal", data.drop(columns="row_id").astype(object).where(
+        data.drop(columns="row_id").notna(), None).to_dict("records")).result()  # fmt: skip
+    single = store.export(tmp_path / "signal.parquet")
+    folder = tmp_path / "parts"
+    for label in ("roof", "sill"):
+        (folder / f"half={label}").mkdir(parents=True)
+        store.export(folder / f"half={label}" / "0.parquet", label=label)
+    table = ibis.duckdb.connect().read_parquet(single)
+    return data, store, single, str(folder), f"file://{single}", table
+
+
+def test_every_kind_of_data_gives_the_same_answers(tmp_path):
+    data, *others = kinds_of_data(tmp_path)
+    for ask in (ng.signal_summary, ng.availability, ng.outages, ng.operators, ng.latency):
+        for other in others:
+            pd.testing.assert_frame_equal(ask(data), ask(other))
+    others[0].close()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (7, "a int can't be analysed"),
+        (pd.DataFrame({"a": [1]}), "no column time"),
+        ("nowhere.parquet", "there is no file"),
+        ("nosuch://bucket/x", "nosuch"),
+    ],
+)
+def test_what_is_no_data_is_told_in_a_sentence(data, words):
+    with pytest.raises(InvalidRequest, match=words):
+        ng.signal_summary(data)
+
+
+def test_unknown_columns_and_stretches_are_refused():
+    with pytest.raises(InvalidRequest, match="no column 'place'"):
+        ng.signal_summary(mixed(), by="place")
+    with pytest.raises(InvalidRequest, match="at least one"):
+        ng.availability(mixed(), by=())
+    with pytest.raises(InvalidRequest, match="whole seconds"):
+        ng.signal_summary(mixed(), every=0.5)
+
+
+def test_availability_is_registered_of_answered():
+    rows = [row(0), row(10, registered=False), failed(20), row(30, registered=None)]
+    answer = ng.availability(frame(rows)).iloc[0]
+    assert answer["n_answered"] == 3
+    assert answer["measured"] == 0.75
+    assert answer["availability"] == pytest.approx(1 / 3)
+
+
+# -- outages ---------------------------------------------------------------------------------------
+
+
+def away(seconds, **changes):
+    return row(seconds, None, **({"registered": False, "network": ""} | changes))
+
+
+def listed(rows):
+    return [
+        (
+            int(r.port),
+            (r.start - START).total_seconds(),
+            r.seconds if r.end == r.end else None,
+            r.kind,
+        )
+        for r in ng.outages(frame(rows)).itertuples()
+    ]
+
+
+def test_an_outage_is_found_to_the_tick():
+    rows = [row(t) for t in range(0, 100, 10)]
+    rows[3:6] = [away(30), away(40), away(50)]
+    assert listed(rows) == [(1, 30, 30, "not_registered")]
+
+
+def test_outages_drawn_at_random_are_all_found_to_the_tick():
+    rng = np.random.default_rng(11)
+    rows, expected = [], []
+    for port in (1, 2, 3):
+        out = np.repeat(rng.random(60) < 0.3, rng.integers(1, 9, 60))
+        edges = np.flatnonzero(np.diff(np.r_[0, out, 0]))
+        for first, last in edges.reshape(-1, 2):
+            end = None if last == len(out) else (last - first) * 10.0
+            expected.append((port, first * 10.0, end, "not_registered"))
+        rows += [
+            away(10 * t, port=port) if o else row(10 * t, port=port) for t, o in enumerate(out)
+        ]
+    assert listed(rows) == expected
+
+
+def test_an_outage_that_goes_on_is_open():
+    assert listed([row(0), away(10), away(20)]) == [(1, 10, None, "not_registered")]
+
+
+def test_kinds_of_outages_follow_one_another():
+    rows = [
+        away(0, state="Power off"),
+        away(10, state="No SIM"),
+        away(20, registered=None, up=False),
+        row(30),
+    ]
+    assert [kind for *_, kind in listed(rows)] == ["power_off", "no_sim", "down"]
+
+
+def test_when_nobody_measured_it_is_blind_and_no_outage():
+    rows = [row(0), away(10), failed(20), failed(30, error="missed"), away(40), row(50)]
+    assert listed(rows) == [
+        (1, 10, 10, "not_registered"),
+        (1, 20, 20, "blind"),
+        (1, 40, 10, "not_registered"),
+    ]
+
+
+def test_absent_ticks_are_blind_from_the_tick_that_was_due():
+    rows = [row(t) for t in (0, 10, 20, 30, 70, 80)]
+    assert listed(rows) == [(1, 40, 30, "blind")]
+
+
+def test_a_slower_survey_has_no_gaps_between_its_own_ticks():
+    rows = [row(t) for t in range(0, 60, 10)]
+    rows += [row(t, survey="slow") for t in range(250, 1000, 60)]
+    assert listed(rows) == [(1, 60, 190, "blind")]
+
+
+# -- networks, messages, latency -------------------------------------------------------------------
+
+
+def test_operators_and_handovers():
+    networks = ["MegaFon"] * 3 + ["Beeline"] * 2 + [""] + ["MegaFon"]
+    rows = [row(10 * t, 10 + t, network=n) for t, n in enumerate(networks)]
+    rows[5] |= {"registered": False}
+    answer = ng.operators(frame(rows))
+    assert list(answer["network"]) == ["Beeline", "MegaFon"]
+    assert list(answer["share"]) == pytest.approx([1 / 3, 2 / 3])
+    assert list(answer["mean_dbm"]) == [-86, -88.5]
+    assert list(answer["last"]) == [at(40), at(60)]
+    changes = ng.handovers(frame(rows))
+    assert list(changes["before"]) == ["MegaFon", "Beeline"]
+    assert list(changes["after"]) == ["Beeline", "MegaFon"]
+    assert list(changes["time"]) == [at(30), at(60)]
+    assert list(changes["away_s"]) == [10, 20]
+
+
+def test_delivery_counts_what_became_of_the_messages():
+    def sms(status, took=None):
+        written = status not in ("queued", "cancelled")
+        return {
+            "row_id": 1, "queued_at": at(0), "gateway": "lab", "port": 1, "status": status,
+            "segments": 2, "written_at": at(1) if written else None,
+            "status_at": at(1 + took) if took else None,
+        }  # fmt: skip
+
+    rows = [sms("sent", 4), sms("sent", 8), sms("failed", 1), sms("unknown"), sms("queued")]
+    answer = ng.delivery(frame_of("outbox", rows)).iloc[0]
+    counted = answer[["n", "n_sent", "n_failed", "n_unknown", "n_waiting", "n_cancelled"]]
+    assert list(counted) == [5, 2, 1, 1, 1, 0]
+    assert answer["delivery"] == 0.5
+    assert answer["segments"] == 8
+    assert answer["median_s"] == 6
+    assert len(ng.delivery(frame_of("outbox", []))) == 0
+
+
+def test_latency_leaves_out_what_was_never_answered():
+    rows = [row(10 * t, latency_ms=float(t)) for t in range(101)] + [failed(1010)]
+    answer = ng.latency(frame(rows)).iloc[0]
+    assert list(answer[["n", "median_ms", "p90_ms", "max_ms"]]) == [101, 50, 90, 100]
+
+
+def test_engines_are_loaded_on_first_use_only():
+    program = (
+        "import sys, neogate_lab as ng; ng.signal_summary; ng.compare;"
+        "assert not {'ibis', 'duckdb'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_of_long_tables_independent_readings_are_estimated_from_stretches(monkeypatch):
+    data = frame(measured(4, seconds=86400, refresh=20, noise=2, memory=0.5))
+    whole = ng.signal_summary(data)
+    monkeypatch.setattr(summaries, "_MOST_SERIES_ROWS", 3000)
+    monkeypatch.setattr(summaries, "_STRETCHES", 4)
+    part = ng.signal_summary(data)
+    exact = [name for name in whole if name not in ("refresh_s", "n_independent")]
+    pd.testing.assert_frame_equal(whole[exact], part[exact])
+    assert part["refresh_s"][0] == pytest.approx(20, rel=0.1)
+    assert part["n_independent"][0] != whole["n_independent"][0]
+    assert part["n_independent"][0] == pytest.approx(whole["n_independent"][0], rel=0.5)
