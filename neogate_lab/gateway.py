@@ -127,6 +127,8 @@ def connect(
         Something else than a NeoGate answered; no credentials were sent.
     LoginRefused
         The gateway refused; exactly one attempt was made.
+    NoAnswer
+        A gateway greeted, but never answered the login: it may be busy, so try again later.
     StoreError
         The store can't be opened.
     """

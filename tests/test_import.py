@@ -9,6 +9,8 @@ import pytest
 
 HEAVY = (
     "IPython",
+    "duckdb",
+    "ibis",
     "ipywidgets",
     "matplotlib",
     "nest_asyncio",

@@ -113,8 +113,9 @@ class Connection:
         await self._up.wait()
 
     def retry_now(self) -> None:
-        """Do not wait for the next attempt's time."""
-        self._hurry.set()
+        """Do not wait for the next attempt's time, also after one that hangs now."""
+        if not self.is_up:
+            self._hurry.set()
 
     async def close(self) -> None:
         """Log off and stay closed."""
@@ -175,7 +176,6 @@ class Connection:
 
     async def _pause(self, seconds: float) -> None:
         self._next_try = self._clock.monotonic() + seconds
-        self._hurry.clear()
         sleeper = asyncio.ensure_future(self._clock.sleep(seconds))
         hurried = asyncio.ensure_future(self._hurry.wait())
         try:
@@ -183,4 +183,5 @@ class Connection:
         finally:
             sleeper.cancel()
             hurried.cancel()
+            self._hurry.clear()
             self._next_try = None
