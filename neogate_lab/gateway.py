@@ -12,11 +12,12 @@ import shutil
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from neogate_lab import batch as batches
 from neogate_lab import config, dispatcher, times
 from neogate_lab.dispatcher import Dispatcher
 from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateWarning
@@ -29,7 +30,7 @@ from neogate_lab.link.handlers import Handlers, SmsHandler
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.loop_thread import LoopThread
 from neogate_lab.link.options import LinkOptions
-from neogate_lab.link.outbox import SmsResult
+from neogate_lab.link.outbox import Progress, SmsResult
 from neogate_lab.link.ussd import AsyncUssdSession, UssdTurn
 from neogate_lab.protocol.records import SpanDetail, SpanStatus, UssdReply
 from neogate_lab.survey import Survey
@@ -475,10 +476,103 @@ class Gateway:
         wait: bool = True,
         timeout: float | None = None,
         key: str | None = None,
+        progress: Progress | None = None,
     ) -> SmsResult:
+        submit = self._dispatcher.submit
+        tell = None if progress is None else lambda result: submit(progress, result)
         return self._run(
-            self._link.send_sms(to, text, port=port, wait=wait, timeout=timeout, key=key)
+            self._link.send_sms(
+                to, text, port=port, wait=wait, timeout=timeout, key=key, progress=tell
+            )
         )
+
+    def send_many(
+        self,
+        frame: pd.DataFrame | Iterable[Mapping[str, Any]],
+        *,
+        progress: bool = True,
+        dry_run: bool = False,
+        retry_failed: bool = False,
+        batch: str = "",
+    ) -> pd.DataFrame:
+        """Send the SMS of a frame, each at most once.
+
+        Every row is checked before the first is sent, and all are queued on disk together. The stop
+        button withdraws what is still queued; the same call again, also after a crash or in another
+        process, sends what is missing and nothing twice.
+
+        Parameters
+        ----------
+        frame : DataFrame, or list of dict
+            Columns ``to`` and ``text``, as text; ``port``, a number or "auto" (spread over the
+            ports that are up); and, optionally, ``key``. A row without a key gets one made of
+            `batch`, its number, its text, and how often the same came before in the frame. Other
+            columns and the index stay.
+        progress : bool
+            Show a progress bar.
+        dry_run : bool
+            Check everything and send nothing: the frame tells segments, ports and, in ``due_at``,
+            when each would go; the last is when the batch would be through.
+        retry_failed : bool
+            Send again what the gateway reported as failed.
+        batch : str
+            A name that sets equal batches apart: give another one ("monday") to send the same rows
+            again on purpose.
+
+        Returns
+        -------
+        DataFrame
+            The frame with the columns port, key, id, encoding, segments, status, error, queued_at,
+            written_at, status_at, due_at, earlier (an earlier call had sent it).
+
+        Raises
+        ------
+        InvalidRequest
+            Some rows can't be sent, and so none was: the message names them all, and why.
+        BudgetExceeded
+            Together they go over `sms_budget`.
+        ConnectionLost
+            "auto" has to ask which ports are up, and the link is down.
+        StoreError
+            It could not be recorded, so it was not sent.
+        """
+        frame = batches.as_frame(frame)
+        messages = batches.messages_of(frame)
+        bar = batches.BatchBar(len(messages)) if progress and not dry_run else None
+        submit = self._dispatcher.submit
+        try:
+            results = self._run(
+                self._link.send_many(
+                    messages,
+                    dry_run=dry_run,
+                    retry_failed=retry_failed,
+                    batch=batch,
+                    progress=None if bar is None else lambda n, sms: submit(bar.show, n, sms),
+                )
+            )
+        finally:
+            if bar is not None:
+                submit(bar.close)
+        if messages and not dry_run and all(result.earlier for result in results):
+            warnings.warn(
+                "nothing was sent now: every SMS of this frame was taken up by an earlier call; to "
+                'send them again on purpose, give batch="another name"',
+                NeogateWarning,
+                stacklevel=2,
+            )
+        return batches.results_of(frame, results)
+
+    @_documented_as(AsyncGateway.resume_outbox)
+    def resume_outbox(self, *, wait: bool = True) -> pd.DataFrame:
+        taken = self._run(self._link.resume_outbox(wait=wait))
+        view = VIEWS["batch"].names
+        return frame_of("batch", ({name: asdict(sms)[name] for name in view} for sms in taken))
+
+    @_documented_as(AsyncGateway.waiting)
+    def waiting(self) -> pd.DataFrame:
+        queued = self._run(self._link.waiting())
+        view = VIEWS["waiting"].names
+        return frame_of("waiting", ({name: asdict(sms)[name] for name in view} for sms in queued))
 
     @_documented_as(AsyncGateway.ussd)
     def ussd(self, code: str, *, port: int, timeout: float = 30) -> UssdReply:

@@ -53,7 +53,7 @@ UssdOutcome = Literal[
     "busy",
     "timeout",
 ]
-SmsStatus = Literal["queued", "written", "sent", "failed", "unknown", "cancelled"]
+SmsStatus = Literal["planned", "queued", "written", "sent", "failed", "unknown", "cancelled"]
 
 MASK = "****"
 """What stands where a PIN, a phone number or a code stood."""
