@@ -32,6 +32,7 @@ from neogate_lab.errors import (
 
 if TYPE_CHECKING:
     from neogate_lab.analysis import plots
+    from neogate_lab.analysis.balances import Balance, parse_balance
     from neogate_lab.gateway import Gateway, UssdSession, connect, demo
     from neogate_lab.history.export import read_csv, read_parquet
     from neogate_lab.history.store import Store, open_store
@@ -49,6 +50,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AsyncGateway": "link.async_gateway",
+    "Balance": "analysis.balances",
     "ComposePanel": "notebook.compose",
     "Gateway": "gateway",
     "ReceivedSms": "link.inbox",
@@ -65,6 +67,7 @@ _HOMES = {
     "connect": "gateway",
     "demo": "gateway",
     "open_store": "history.store",
+    "parse_balance": "analysis.balances",
     "plots": "analysis.plots",
     "read_csv": "history.export",
     "read_parquet": "history.export",
@@ -73,6 +76,7 @@ _HOMES = {
 
 __all__ = [
     "AsyncGateway",
+    "Balance",
     "BudgetExceeded",
     "CommandRefused",
     "ComposePanel",
@@ -103,6 +107,7 @@ __all__ = [
     "connect",
     "demo",
     "open_store",
+    "parse_balance",
     "plots",
     "read_csv",
     "read_parquet",

@@ -14,6 +14,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import asdict, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -578,6 +579,84 @@ class Gateway:
     def ussd(self, code: str, *, port: int, timeout: float = 30) -> UssdReply:
         return self._run(self._link.ussd(code, port=port, timeout=timeout))
 
+    @_documented_as(AsyncGateway.ussd_all)
+    def ussd_all(
+        self, code: str, port: int | Iterable[int] | None = None, *, timeout: float = 30
+    ) -> pd.DataFrame:
+        replies = self._run(self._link.ussd_all(code, port, timeout=timeout))
+        view = VIEWS["replies"].names
+        return frame_of("replies", ({name: asdict(r)[name] for name in view} for r in replies))
+
+    def balances(
+        self,
+        code: str | Mapping[str, str] | None = None,
+        port: Ports = None,
+        *,
+        since: times.Moment | None = None,
+        until: times.Moment | None = None,
+        timeout: float = 30,
+    ) -> pd.DataFrame:
+        """Ask the ports for their balances, or look at those that were asked for before.
+
+        Each answer is kept among the USSD exchanges, so that the balances are a series.
+
+        Parameters
+        ----------
+        code : str or dict, optional
+            The code that asks, or one an operator: ``{"MegaFon": "*100#"}``, where the operator is
+            what `diagnostics` shows as operator or network; ports of others are left out. Without
+            a code nobody is asked, and what is on record is returned.
+        port : int or iterable of int, optional
+            Physical ports, from 1; default all that are up.
+        since, until : datetime, timedelta or str, optional
+            Of what is on record, as for `signal`.
+        timeout : float
+            Seconds that the network may take, each.
+
+        Returns
+        -------
+        DataFrame
+            One row an answer: time, port, code, amount, currency, outcome, text; the amount is
+            missing where the answer told none (see `parse_balance`).
+
+        Raises
+        ------
+        InvalidRequest
+            The code or a port can't be used, a USSD is under way there, or the dict names no
+            operator that is there.
+        ConnectionLost
+            The link is, or went, down.
+        """
+        from neogate_lab.analysis.balances import balances_of
+
+        if code is None:
+            if port is not None and not isinstance(port, int):
+                port = list(port)
+            return balances_of(self._read("ussd", since=since, until=until, port=port), known=None)
+        if since is not None or until is not None:
+            raise InvalidRequest("since and until look back: leave code out, or them")
+        began = datetime.now(UTC)
+        codes = self._run(_ask_balances(self._link, code, port, timeout))
+        return balances_of(self._read("ussd", since=began, code=codes), known=codes)
+
+    @_documented_as(AsyncGateway.loopback)
+    def loopback(
+        self,
+        from_port: int,
+        to_port: int,
+        n: int = 10,
+        *,
+        number: str | None = None,
+        segments: int = 1,
+        timeout: float = 120,
+    ) -> pd.DataFrame:
+        trips = self._run(
+            self._link.loopback(
+                from_port, to_port, n, number=number, segments=segments, timeout=timeout
+            )
+        )
+        return frame_of("loopback", map(asdict, trips))
+
     @_documented_as(AsyncGateway.ussd_session)
     def ussd_session(self, port: int = 1) -> UssdSession:
         return UssdSession(self, self._link.ussd_session(port))
@@ -748,6 +827,10 @@ class Gateway:
         except GatewayClosed as error:
             then(None, error)  # here, since the dispatcher may have ended
 
+    def call_later(self, callback: Callable[[], object]) -> None:
+        """Call `callback` on the dispatcher, without waiting; from any thread."""
+        self._dispatcher.submit(callback)
+
     def listen(self, callback: Callable[[ReceivedSms], object]) -> Callable[[], None]:
         """Call `callback` on the dispatcher with every message once it is on disk, incomplete
         ones too; returns its undoing.
@@ -777,6 +860,34 @@ class Gateway:
         row = {"port": self._link.port_of(detail.span), **asdict(detail), **asdict(detail.status)}
         row["extra"] = json.dumps(detail.extra, ensure_ascii=False, sort_keys=True)
         return {name: row[name] for name in VIEWS["diagnostics"].names}
+
+
+async def _ask_balances(
+    link: AsyncGateway, code: str | Mapping[str, str], port: Ports, timeout: float
+) -> list[str]:
+    """Ask each port with the code of its operator; the codes that were used."""
+    if isinstance(code, str):
+        await link.ussd_all(code, port, timeout=timeout)
+        return [code]
+    asked: dict[str, list[int]] = {}
+    wanted = {operator.casefold(): each for operator, each in code.items()}
+    details = await link.diagnostics(port)
+    for detail in details:
+        if port is None and not detail.status.up:
+            continue
+        names = (detail.operator.casefold(), detail.network.casefold())
+        found = next((wanted[name] for name in names if name in wanted), None)
+        if found is not None:
+            asked.setdefault(found, []).append(link.port_of(detail.span))
+    if not asked:
+        there = {name for detail in details for name in (detail.operator, detail.network) if name}
+        raise InvalidRequest(
+            f"none of these operators is there; the ports show {', '.join(sorted(there)) or 'none'}"
+        )
+    await asyncio.gather(
+        *(link.ussd_all(each, ports, timeout=timeout) for each, ports in asked.items())
+    )
+    return list(asked)
 
 
 class UssdSession:

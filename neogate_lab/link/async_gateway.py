@@ -24,12 +24,14 @@ from neogate_lab.errors import (
     ProtocolError,
 )
 from neogate_lab.link import batch as batches
+from neogate_lab.link import loopback as loopbacks
 from neogate_lab.link.clock import Clock, SystemClock
 from neogate_lab.link.connection import Connection
 from neogate_lab.link.handlers import Handlers, SmsHandler
 from neogate_lab.link.inbound import Inbound, fire_and_log
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.ledger import Ledger
+from neogate_lab.link.loopback import LoopbackTrip
 from neogate_lab.link.memory import MemoryLedger
 from neogate_lab.link.options import LinkOptions, check_seconds
 from neogate_lab.link.outbox import Outbox, Progress, SmsResult, due_times, new_id
@@ -366,7 +368,8 @@ class AsyncGateway:
         port : int or iterable of int, optional
             Physical ports, from 1.
         since : datetime, str or timedelta, optional
-            Also one that came since then ("2m", a timedelta, a time; naive is UTC); default now.
+            Also one that came since then ("2m", a timedelta, a time; naive is UTC), before this
+            process too; default now.
         timeout : float
             Seconds.
 
@@ -677,6 +680,73 @@ class AsyncGateway:
             for row, new in answers
         ]
 
+    async def loopback(
+        self,
+        from_port: int,
+        to_port: int,
+        n: int = 10,
+        *,
+        number: str | None = None,
+        segments: int = 1,
+        timeout: float = 120,
+    ) -> list[LoopbackTrip]:
+        """Send SMS from one port to another, and measure delay and loss.
+
+        Parameters
+        ----------
+        from_port, to_port : int
+            Physical ports, from 1; may be the same.
+        n : int
+            How many; each costs what `segments` SMS cost, and the pace is `sms_interval`.
+        number : str, optional
+            Number of the SIM in `to_port`; default what the gateway tells as its own number.
+        segments : int
+            Parts of each, 1 to 5: how parts fare is measured too.
+        timeout : float
+            Seconds to wait for the last after all were sent; a long one that is still without
+            some parts after `part_timeout` is lost, too.
+
+        Returns
+        -------
+        list of LoopbackTrip
+            One an SMS, in order.
+
+        Raises
+        ------
+        InvalidRequest
+            A value can't be used, or the number is not known; nothing was sent.
+        BudgetExceeded
+            It would go over `sms_budget`.
+        """
+        self._check_open()
+        for name, value, most in (("n", n, 10_000), ("segments", segments, 5)):
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+                raise InvalidRequest(f"{name} must be a whole number from 1 to {most}")
+        check_seconds("timeout", timeout, least=0)
+        await self._resolve([from_port, to_port])
+        (source, _), (target, _) = self._ports.place(from_port), self._ports.place(to_port)
+        if number is None:
+            (detail,) = await self.diagnostics(target)
+            number = detail.own_number
+            if not number:
+                raise InvalidRequest(
+                    f"{self._where} does not tell the number of the SIM in port {target}: give "
+                    "number="
+                )
+        sent = loopbacks.texts(n, segments)
+        waiting = loopbacks.Waiting(target, sent, self._clock)
+        undo = self._inbound.listen(waiting)
+        try:
+            rows = [{"to": number, "text": text, "port": source} for text in sent]
+            results = await self.send_many(rows)
+            await waiting.until_all(timeout)
+        finally:
+            undo()
+        return [
+            LoopbackTrip.of(place + 1, result, target, waiting.came.get(place))
+            for place, result in enumerate(results)
+        ]
+
     # -- USSD ------------------------------------------------------------------------------------
     async def ussd(self, code: str, *, port: int, timeout: float = 30) -> UssdReply:
         """Run a USSD code and return what the network answered, whatever it was.
@@ -709,6 +779,57 @@ class AsyncGateway:
             return await self._ussd.run(command, code, port=port, span=span, timeout=timeout)
         finally:
             self._ussd.leave(port, who)
+
+    async def ussd_all(
+        self, code: str, port: int | Iterable[int] | None = None, *, timeout: float = 30
+    ) -> list[UssdReply]:
+        """Run a USSD code on several ports at the same time, up to four at once.
+
+        Parameters
+        ----------
+        code : str
+            ``[0-9*#+]+``, for example ``"*100#"``.
+        port : int or iterable of int, optional
+            Physical ports, from 1; default all that are up.
+        timeout : float
+            Seconds that the network may take, each.
+
+        Returns
+        -------
+        list of UssdReply
+            One a port; a refusal of the gateway is ``failed``, its silence ``timeout``, both with
+            the reason as text.
+
+        Raises
+        ------
+        InvalidRequest
+            The code or a port can't be used, or a USSD is under way on one; nothing was sent.
+        ConnectionLost
+            The link is, or went, down.
+        """
+        self._check_open()
+        if port is None:
+            statuses = await self.spans()
+            up = [span.span for span in statuses if span.up and span.sim is not False]
+            ports = [(self.port_of(span), span) for span in up]
+        else:
+            ports = await self._resolve(port)
+        commands.send_ussd(1, code, timeout)
+        self._ussd.check_free(number for number, _ in ports)
+
+        async def one(number: int, span: int) -> UssdReply:
+            try:
+                return await self.ussd(code, port=number, timeout=timeout)
+            except CommandRefused as error:
+                return UssdReply(number, span, code, "failed", text=str(error))
+            except NoAnswer as error:
+                return UssdReply(number, span, code, "timeout", text=str(error))
+
+        answers = await asyncio.gather(*(one(*each) for each in ports), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return [answer for answer in answers if isinstance(answer, UssdReply)]
 
     def ussd_session(self, port: int = 1) -> AsyncUssdSession:
         """A conversation with a USSD menu on one port; a context manager.

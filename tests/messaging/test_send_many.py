@@ -15,6 +15,7 @@ import pytest
 import neogate_lab as ng
 from neogate_lab.errors import BudgetExceeded, ConnectionLost, InvalidRequest, NeogateWarning
 from neogate_lab.history.schema import VIEWS
+from tests.messaging.conftest import until
 
 Connect = Callable[..., ng.Gateway]
 
@@ -208,8 +209,7 @@ def test_auto_needs_the_link_and_a_batch_for_ports_waits_for_it(
 ) -> None:
     sim.refuse_logins()
     sim.drop_connections()
-    while gw.status == "connected":
-        sim.wait_until(lambda: sim.sessions == 0, 0.05)
+    until(lambda: gw.status != "connected")
     with pytest.raises(ConnectionLost):
         send(gw, people(1))
     timer = threading.Timer(0.2, lambda: (sim.accept_logins(), gw.reconnect()))
@@ -241,7 +241,7 @@ def test_an_interrupt_withdraws_what_is_queued_and_the_same_call_goes_on(
     with pytest.raises(KeyboardInterrupt):
         send(gw, people(6, port=1))
     stopper.join()
-    assert sim.wait_until(lambda: not any(gw.outbox().status == "queued"))
+    until(lambda: not any(gw.outbox().status == "queued"))
     left = len(sim.sent)
     assert left < 6
     answer = send(gw, people(6, port=1))
