@@ -372,7 +372,6 @@ _BALANCES = Table(
     (
         ROW_ID,
         _USSD.column("time"),
-        GATEWAY,
         PORT,
         SPAN,
         _USSD.column("code"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import neogate_lab as ng
 from neogate_lab.errors import InvalidRequest, NoAnswer
 from neogate_lab.history.schema import VIEWS
+from tests.messaging.conftest import until
 
 Connect = Callable[..., ng.Gateway]
 
@@ -40,6 +41,19 @@ def test_the_oldest_that_fits_comes_first(sim: ng.SimulatedGateway, gw: ng.Gatew
         sim.receive_sms(port=1, sender="900", text=f"n {number}")
     gw.wait_for_sms(contains="2", since="1m")
     assert gw.wait_for_sms(since="1m").text == "n 0"
+
+
+def test_parts_that_come_before_and_after_a_lost_connection_are_joined(
+    sim: ng.SimulatedGateway, gw: ng.Gateway
+) -> None:
+    text = "A long story. " * 20
+    sim.receive_sms(port=1, sender="+79001", text=text, reference="7", order=[2])
+    until(lambda: len(gw.store.message_parts()) == 1)
+    sim.drop_connections()
+    until(lambda: sim.logins == 2 and gw.status == "connected")
+    sim.receive_sms(port=1, sender="+79001", text=text, reference="7", order=[2, 1])
+    assert gw.wait_for_sms(since="1m", timeout=5).text == text
+    assert list(gw.inbox().complete) == [True]
 
 
 # -- loopback --------------------------------------------------------------------------------------
