@@ -23,7 +23,9 @@ def until(holds: Callable[[], object], timeout: float = 5.0) -> None:
 
 @pytest.fixture
 def sim() -> Iterator[ng.SimulatedGateway]:
-    with ng.SimulatedGateway(sms_delay=0.02, ussd_delay=0.01, restless=False) as sim:
+    with ng.SimulatedGateway(
+        sms_delay=0.02, ussd_delay=0.01, login_delay=0.02, restless=False
+    ) as sim:
         yield sim
 
 

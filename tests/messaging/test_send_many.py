@@ -209,7 +209,7 @@ def test_auto_needs_the_link_and_a_batch_for_ports_waits_for_it(
 ) -> None:
     sim.refuse_logins()
     sim.drop_connections()
-    until(lambda: gw.status != "connected")
+    until(lambda: "refused" in gw.status)  # the next attempt is far away, until asked for
     with pytest.raises(ConnectionLost):
         send(gw, people(1))
     timer = threading.Timer(0.2, lambda: (sim.accept_logins(), gw.reconnect()))
