@@ -32,6 +32,7 @@ from neogate_lab.errors import (
 
 if TYPE_CHECKING:
     from neogate_lab.analysis import plots
+    from neogate_lab.analysis.balances import Balance, parse_balance
     from neogate_lab.analysis.comparison import compare
     from neogate_lab.analysis.summaries import (
         availability,
@@ -59,6 +60,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AsyncGateway": "link.async_gateway",
+    "Balance": "analysis.balances",
     "ComposePanel": "notebook.compose",
     "Gateway": "gateway",
     "ReceivedSms": "link.inbox",
@@ -82,6 +84,7 @@ _HOMES = {
     "open_store": "history.store",
     "operators": "analysis.summaries",
     "outages": "analysis.summaries",
+    "parse_balance": "analysis.balances",
     "plots": "analysis.plots",
     "read_csv": "history.export",
     "read_parquet": "history.export",
@@ -91,6 +94,7 @@ _HOMES = {
 
 __all__ = [
     "AsyncGateway",
+    "Balance",
     "BudgetExceeded",
     "CommandRefused",
     "ComposePanel",
@@ -128,6 +132,7 @@ __all__ = [
     "open_store",
     "operators",
     "outages",
+    "parse_balance",
     "plots",
     "read_csv",
     "read_parquet",

@@ -12,11 +12,13 @@ import shutil
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import asdict, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from neogate_lab import batch as batches
 from neogate_lab import config, dispatcher, times
 from neogate_lab.dispatcher import Dispatcher
 from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateWarning
@@ -29,7 +31,7 @@ from neogate_lab.link.handlers import Handlers, SmsHandler
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.loop_thread import LoopThread
 from neogate_lab.link.options import LinkOptions
-from neogate_lab.link.outbox import SmsResult
+from neogate_lab.link.outbox import Progress, SmsResult
 from neogate_lab.link.ussd import AsyncUssdSession, UssdTurn
 from neogate_lab.protocol.records import SpanDetail, SpanStatus, UssdReply
 from neogate_lab.survey import Survey
@@ -477,14 +479,185 @@ class Gateway:
         wait: bool = True,
         timeout: float | None = None,
         key: str | None = None,
+        progress: Progress | None = None,
     ) -> SmsResult:
+        submit = self._dispatcher.submit
+        tell = None if progress is None else lambda result: submit(progress, result)
         return self._run(
-            self._link.send_sms(to, text, port=port, wait=wait, timeout=timeout, key=key)
+            self._link.send_sms(
+                to, text, port=port, wait=wait, timeout=timeout, key=key, progress=tell
+            )
         )
+
+    def send_many(
+        self,
+        frame: pd.DataFrame | Iterable[Mapping[str, Any]],
+        *,
+        progress: bool = True,
+        dry_run: bool = False,
+        retry_failed: bool = False,
+        batch: str = "",
+    ) -> pd.DataFrame:
+        """Send the SMS of a frame, each at most once.
+
+        Every row is checked before the first is sent, and all are queued on disk together. The stop
+        button withdraws what is still queued; the same call again, also after a crash or in another
+        process, sends what is missing and nothing twice.
+
+        Parameters
+        ----------
+        frame : DataFrame, or list of dict
+            Columns ``to`` and ``text``, as text; ``port``, a number or "auto" (spread over the
+            ports that are up); and, optionally, ``key``. A row without a key gets one made of
+            `batch`, its number, its text, and how often the same came before in the frame. Other
+            columns and the index stay.
+        progress : bool
+            Show a progress bar.
+        dry_run : bool
+            Check everything and send nothing: the frame tells segments, ports and, in ``due_at``,
+            when each would go; the last is when the batch would be through.
+        retry_failed : bool
+            Send again what the gateway reported as failed.
+        batch : str
+            A name that sets equal batches apart: give another one ("monday") to send the same rows
+            again on purpose.
+
+        Returns
+        -------
+        DataFrame
+            The frame with the columns port, key, id, encoding, segments, status, error, queued_at,
+            written_at, status_at, due_at, earlier (an earlier call had sent it).
+
+        Raises
+        ------
+        InvalidRequest
+            Some rows can't be sent, and so none was: the message names them all, and why.
+        BudgetExceeded
+            Together they go over `sms_budget`.
+        ConnectionLost
+            "auto" has to ask which ports are up, and the link is down.
+        StoreError
+            It could not be recorded, so it was not sent.
+        """
+        frame = batches.as_frame(frame)
+        messages = batches.messages_of(frame)
+        bar = batches.BatchBar(len(messages)) if progress and not dry_run else None
+        submit = self._dispatcher.submit
+        try:
+            results = self._run(
+                self._link.send_many(
+                    messages,
+                    dry_run=dry_run,
+                    retry_failed=retry_failed,
+                    batch=batch,
+                    progress=None if bar is None else lambda n, sms: submit(bar.show, n, sms),
+                )
+            )
+        finally:
+            if bar is not None:
+                submit(bar.close)
+        if messages and not dry_run and all(result.earlier for result in results):
+            warnings.warn(
+                "nothing was sent now: every SMS of this frame was taken up by an earlier call; to "
+                'send them again on purpose, give batch="another name"',
+                NeogateWarning,
+                stacklevel=2,
+            )
+        return batches.results_of(frame, results)
+
+    @_documented_as(AsyncGateway.resume_outbox)
+    def resume_outbox(self, *, wait: bool = True) -> pd.DataFrame:
+        taken = self._run(self._link.resume_outbox(wait=wait))
+        view = VIEWS["batch"].names
+        return frame_of("batch", ({name: asdict(sms)[name] for name in view} for sms in taken))
+
+    @_documented_as(AsyncGateway.waiting)
+    def waiting(self) -> pd.DataFrame:
+        queued = self._run(self._link.waiting())
+        view = VIEWS["waiting"].names
+        return frame_of("waiting", ({name: asdict(sms)[name] for name in view} for sms in queued))
 
     @_documented_as(AsyncGateway.ussd)
     def ussd(self, code: str, *, port: int, timeout: float = 30) -> UssdReply:
         return self._run(self._link.ussd(code, port=port, timeout=timeout))
+
+    @_documented_as(AsyncGateway.ussd_all)
+    def ussd_all(
+        self, code: str, port: int | Iterable[int] | None = None, *, timeout: float = 30
+    ) -> pd.DataFrame:
+        replies = self._run(self._link.ussd_all(code, port, timeout=timeout))
+        view = VIEWS["replies"].names
+        return frame_of("replies", ({name: asdict(r)[name] for name in view} for r in replies))
+
+    def balances(
+        self,
+        code: str | Mapping[str, str] | None = None,
+        port: Ports = None,
+        *,
+        since: times.Moment | None = None,
+        until: times.Moment | None = None,
+        timeout: float = 30,
+    ) -> pd.DataFrame:
+        """Ask the ports for their balances, or look at those that were asked for before.
+
+        Each answer is kept among the USSD exchanges, so that the balances are a series.
+
+        Parameters
+        ----------
+        code : str or dict, optional
+            The code that asks, or one an operator: ``{"MegaFon": "*100#"}``, where the operator is
+            what `diagnostics` shows as operator or network; ports of others are left out. Without
+            a code nobody is asked, and what is on record is returned.
+        port : int or iterable of int, optional
+            Physical ports, from 1; default all that are up.
+        since, until : datetime, timedelta or str, optional
+            Of what is on record, as for `signal`.
+        timeout : float
+            Seconds that the network may take, each.
+
+        Returns
+        -------
+        DataFrame
+            One row an answer: time, port, code, amount, currency, outcome, text; the amount is
+            missing where the answer told none (see `parse_balance`).
+
+        Raises
+        ------
+        InvalidRequest
+            The code or a port can't be used, a USSD is under way there, or the dict names no
+            operator that is there.
+        ConnectionLost
+            The link is, or went, down.
+        """
+        from neogate_lab.analysis.balances import balances_of
+
+        if code is None:
+            if port is not None and not isinstance(port, int):
+                port = list(port)
+            return balances_of(self._read("ussd", since=since, until=until, port=port), known=None)
+        if since is not None or until is not None:
+            raise InvalidRequest("since and until look back: leave code out, or them")
+        began = datetime.now(UTC)
+        codes = self._run(_ask_balances(self._link, code, port, timeout))
+        return balances_of(self._read("ussd", since=began, code=codes), known=codes)
+
+    @_documented_as(AsyncGateway.loopback)
+    def loopback(
+        self,
+        from_port: int,
+        to_port: int,
+        n: int = 10,
+        *,
+        number: str | None = None,
+        segments: int = 1,
+        timeout: float = 120,
+    ) -> pd.DataFrame:
+        trips = self._run(
+            self._link.loopback(
+                from_port, to_port, n, number=number, segments=segments, timeout=timeout
+            )
+        )
+        return frame_of("loopback", map(asdict, trips))
 
     @_documented_as(AsyncGateway.ussd_session)
     def ussd_session(self, port: int = 1) -> UssdSession:
@@ -656,6 +829,10 @@ class Gateway:
         except GatewayClosed as error:
             then(None, error)  # here, since the dispatcher may have ended
 
+    def call_later(self, callback: Callable[[], object]) -> None:
+        """Call `callback` on the dispatcher, without waiting; from any thread."""
+        self._dispatcher.submit(callback)
+
     def listen(self, callback: Callable[[ReceivedSms], object]) -> Callable[[], None]:
         """Call `callback` on the dispatcher with every message once it is on disk, incomplete
         ones too; returns its undoing.
@@ -685,6 +862,34 @@ class Gateway:
         row = {"port": self._link.port_of(detail.span), **asdict(detail), **asdict(detail.status)}
         row["extra"] = json.dumps(detail.extra, ensure_ascii=False, sort_keys=True)
         return {name: row[name] for name in VIEWS["diagnostics"].names}
+
+
+async def _ask_balances(
+    link: AsyncGateway, code: str | Mapping[str, str], port: Ports, timeout: float
+) -> list[str]:
+    """Ask each port with the code of its operator; the codes that were used."""
+    if isinstance(code, str):
+        await link.ussd_all(code, port, timeout=timeout)
+        return [code]
+    asked: dict[str, list[int]] = {}
+    wanted = {operator.casefold(): each for operator, each in code.items()}
+    details = await link.diagnostics(port)
+    for detail in details:
+        if port is None and not detail.status.up:
+            continue
+        names = (detail.operator.casefold(), detail.network.casefold())
+        found = next((wanted[name] for name in names if name in wanted), None)
+        if found is not None:
+            asked.setdefault(found, []).append(link.port_of(detail.span))
+    if not asked:
+        there = {name for detail in details for name in (detail.operator, detail.network) if name}
+        raise InvalidRequest(
+            f"none of these operators is there; the ports show {', '.join(sorted(there)) or 'none'}"
+        )
+    await asyncio.gather(
+        *(link.ussd_all(each, ports, timeout=timeout) for each, ports in asked.items())
+    )
+    return list(asked)
 
 
 class UssdSession:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from neogate_lab import times
 from neogate_lab.errors import InvalidRequest
+from neogate_lab.progress import Bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +41,7 @@ class Survey:
         progress: bool,
     ) -> None:
         self._gateway = gateway
-        bar = _Bar() if progress else None
+        bar: Bar | None = None
         dispatcher = gateway._dispatcher
 
         def on_tick(done: int) -> None:
@@ -58,10 +59,10 @@ class Survey:
             )
         )
         self.name = self._survey.name
-        if bar is not None:
-            bar.open(self.name, self._survey.total)
+        if progress:
+            shown = bar = Bar(self.name, self._survey.total, "tick")
             gateway._loop.post(
-                lambda: self._survey.when_ended(lambda: dispatcher.submit(bar.close))
+                lambda: self._survey.when_ended(lambda: dispatcher.submit(shown.close))
             )
 
     def __repr__(self) -> str:
@@ -153,26 +154,3 @@ class Survey:
         from neogate_lab.analysis import plots
 
         return plots.signal_history(self.frame(), ax=ax)
-
-
-class _Bar:
-    """A tqdm bar: opened in the cell that asked for it, moved by the dispatcher."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def open(self, name: str, total: int | None) -> None:
-        from tqdm.auto import tqdm
-
-        class Bar(tqdm):  # type: ignore[type-arg]
-            monitor_interval = 0  # tqdm's own monitor is a thread that nobody ends
-
-        self._bar = Bar(total=total, desc=name, unit="tick")
-
-    def show(self, done: int) -> None:
-        if self._bar is not None:
-            self._bar.update(done - self._bar.n)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()

@@ -17,20 +17,24 @@ VERBS = (
     "close",
     "command",
     "diagnostics",
+    "loopback",
     "off_sms",
     "on_sms",
     "reconnect",
+    "resume_outbox",
     "sample",
     "send_sms",
     "spans",
     "ussd",
+    "ussd_all",
     "ussd_session",
     "wait_for_sms",
+    "waiting",
 )
 
 # What the facade needs but its users don't, or what it does in another way (`survey` returns a
-# handle with a progress bar, `listen` calls back on another thread).
-PLUMBING = {"keep", "known_ports", "listen", "open", "port_of", "survey"}
+# handle with a progress bar, `send_many` takes a frame, `listen` calls back on another thread).
+PLUMBING = {"keep", "known_ports", "listen", "open", "port_of", "send_many", "survey"}
 
 # As the design promises them: a parameter may be added at the end, if it has a default.
 PROMISED = {
@@ -44,9 +48,14 @@ PROMISED = {
     "wait_for_sms": "sender=None, contains=None, port=None, since=None, timeout=60",
     "on_sms": "handler, name=None, incomplete=False",
     "off_sms": "name",
+    "send_many": "frame, *, progress=True, dry_run=False, retry_failed=False",
+    "resume_outbox": "",
     "send_sms": "to, text, *, port, wait=True, timeout=None, key=None",
     "ussd": "code, *, port, timeout=30",
     "ussd_session": "port=1",
+    "ussd_all": "code, port=None",
+    "balances": "code=None",
+    "loopback": "from_port, to_port, n=10",
     "command": "command",
     "export": "path, table='signal', redact=None, spreadsheet_safe=True, **filters",
     "close": "",

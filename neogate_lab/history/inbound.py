@@ -10,7 +10,7 @@ from neogate_lab.history import codec
 from neogate_lab.history.codec import Row
 from neogate_lab.history.schema import TABLES
 
-__all__ = ["identify", "receive", "recent_parts"]
+__all__ = ["identify", "messages", "receive", "recent_parts"]
 
 _PARTS, _MESSAGES, _IDENTITIES = (TABLES[n] for n in ("message_parts", "messages", "identities"))
 
@@ -46,6 +46,12 @@ def recent_parts(connection: sqlite3.Connection, gateway: str, since: int) -> li
     )
     found = codec.fetch(connection, _PARTS, where, (gateway, since, gateway))
     return [(row, groups.get(row["row_id"], "")) for row in found]
+
+
+def messages(connection: sqlite3.Connection, gateway: str, since: int) -> list[Row]:
+    """Messages of a gateway received from `since` (µs) on, oldest first."""
+    where = "gateway = ? AND received_at >= ? ORDER BY row_id"
+    return list(codec.fetch(connection, _MESSAGES, where, (gateway, since)))
 
 
 def identify(connection: sqlite3.Connection, values: Sequence[Any]) -> bool:

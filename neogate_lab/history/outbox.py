@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from neogate_lab.errors import BudgetExceeded, InvalidRequest
@@ -11,7 +11,17 @@ from neogate_lab.history import codec
 from neogate_lab.history.codec import Row
 from neogate_lab.history.schema import TABLES
 
-__all__ = ["OUTBOX", "STATUSES", "claim", "enqueue", "settle", "waiting"]
+__all__ = [
+    "OUTBOX",
+    "STATUSES",
+    "adopt",
+    "claim",
+    "enqueue",
+    "enqueue_many",
+    "look",
+    "settle",
+    "waiting",
+]
 
 OUTBOX = TABLES["outbox"]
 STATUSES = ("queued", "written", "sent", "failed", "unknown", "cancelled")
@@ -34,6 +44,7 @@ def enqueue(
     alive: Alive,
     retry_failed: bool,
     budget: int | None,
+    any_port: Collection[str] = (),
 ) -> tuple[Row, bool]:
     """Insert an encoded row as queued, or return the one that its key already stands for."""
     row = codec.decode(OUTBOX, values)
@@ -41,7 +52,8 @@ def enqueue(
     if row["key"]:
         earlier = _last(connection, "gateway = ? AND key = ?", (row["gateway"], row["key"]))
         if earlier is not None:
-            for name in ("to", "text", "port"):
+            same = ("to", "text") if row["key"] in any_port else ("to", "text", "port")
+            for name in same:
                 if earlier[name] != row[name]:
                     raise InvalidRequest(
                         f"this key was used at {row['gateway']} with another {name}: "
@@ -62,6 +74,27 @@ def enqueue(
             "an SMS with this id is in the outbox already: take a new id"
         ) from error
     return _row(connection, row_id), True
+
+
+def enqueue_many(
+    connection: sqlite3.Connection,
+    rows: Sequence[Sequence[Any]],
+    *,
+    rehearse: bool,
+    **settings: Any,
+) -> list[tuple[Row, bool] | InvalidRequest]:
+    """`enqueue` each encoded row; all or, when one can't be queued or to rehearse, none."""
+    connection.execute("SAVEPOINT batch")
+    answers: list[tuple[Row, bool] | InvalidRequest] = []
+    for values in rows:
+        try:
+            answers.append(enqueue(connection, values, **settings))
+        except InvalidRequest as error:
+            answers.append(error)
+    if rehearse or any(isinstance(answer, InvalidRequest) for answer in answers):
+        connection.execute("ROLLBACK TO batch")
+    connection.execute("RELEASE batch")
+    return answers
 
 
 def claim(
@@ -109,11 +142,40 @@ def settle(
 
 
 def waiting(connection: sqlite3.Connection, gateway: str, *, alive: Alive) -> list[Row]:
-    """Rows that are queued or written, oldest first, each with `owner_alive`."""
+    """Rows that are queued or written, oldest first, with `owner_alive` and `port_written_at`."""
     where = "status IN ('queued', 'written') AND gateway = ? ORDER BY row_id"
-    found = list(codec.fetch(connection, OUTBOX, where, (gateway,)))
+    found = _with_owners(codec.fetch(connection, OUTBOX, where, (gateway,)), alive)
+    ports = {row["port"] for row in found}
+    last = {port: _last_written(connection, gateway, port) for port in ports}
+    return [row | {"port_written_at": last[row["port"]]} for row in found]
+
+
+def adopt(connection: sqlite3.Connection, gateway: str, *, owner: str, alive: Alive) -> list[Row]:
+    """Make the queued rows of dead owners the caller's; the rows, oldest first."""
+    where = "status = 'queued' AND gateway = ? AND owner <> ? ORDER BY row_id"
+    found = _with_owners(codec.fetch(connection, OUTBOX, where, (gateway, owner)), alive)
+    orphans = [row | {"owner": owner} for row in found if not row["owner_alive"]]
+    for row in orphans:
+        codec.update(connection, OUTBOX, row["row_id"], {"owner": owner})
+    return orphans
+
+
+def look(connection: sqlite3.Connection, ids: Collection[str], *, alive: Alive) -> list[Row]:
+    """The rows with these wire ids, each with `owner_alive`."""
+    rows = (_last(connection, "id = ? AND id <> ''", (id,)) for id in ids)
+    return _with_owners((row for row in rows if row is not None), alive)
+
+
+def _with_owners(rows: Iterable[Row], alive: Alive) -> list[Row]:
+    found = list(rows)
     living = {owner: alive(owner) for owner in {row["owner"] for row in found}}
     return [row | {"owner_alive": living[row["owner"]]} for row in found]
+
+
+def _last_written(connection: sqlite3.Connection, gateway: str, port: int | None) -> Any:
+    where = "gateway = ? AND port IS ? AND written_at IS NOT NULL ORDER BY written_at DESC LIMIT 1"
+    row = next(codec.fetch(connection, OUTBOX, where, (gateway, port)), None)
+    return None if row is None else row["written_at"]
 
 
 def _take_over(

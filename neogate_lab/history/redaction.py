@@ -69,6 +69,7 @@ ACTIONS: dict[str, tuple[str, str]] = {
     "id": ("hash", "keep"),
     "key": ("hash", "hash"),
     "owner": ("hash", "keep"),
+    "currency": ("mask", "keep"),
 }
 
 _ORDER = ("keep", "clock", "words", "mask", "json", "number", "hash", "drop")

@@ -311,8 +311,81 @@ _DIAGNOSTICS = Table(
     ),
 )
 
-VIEWS: dict[str, Table] = {table.name: table for table in (_SPANS, _DIAGNOSTICS)}
-"""Frames that are answered from the gateway and not stored."""
+_BATCH = Table(
+    "batch",
+    "what became of a row of a batch of SMS",
+    (
+        PORT,
+        *(_OUTBOX.column(n) for n in ("key", "id", "encoding", "segments")),
+        Column("status", "cat", "as in outbox; planned in a dry run"),
+        *(_OUTBOX.column(n) for n in ("error", "queued_at", "written_at", "status_at")),
+        Column("due_at", "time", "when its turn comes, while the link is up: an estimate", "UTC"),
+        Column("earlier", "flag", "an earlier call sent it: nothing was sent now"),
+    ),
+    time="queued_at",
+)
+
+_WAITING = Table(
+    "waiting",
+    "an SMS that waits for its turn",
+    (
+        PORT,
+        *(_OUTBOX.column(n) for n in ("to", "text", "segments", "key", "id", "queued_at")),
+        Column("due_at", "time", "when its turn comes, while the link is up: an estimate", "UTC"),
+    ),
+    time="queued_at",
+)
+
+_LOOPBACK = Table(
+    "loopback",
+    "an SMS from one port to another",
+    (
+        Column("n", "int32", "its number, from 1"),
+        Column("from_port", "int16", "port that sent it"),
+        Column("to_port", "int16", "port that should receive it"),
+        Column("id", "text", "its id in outbox"),
+        Column("status", "cat", "as in outbox"),
+        Column("segments", "int16", "parts that it was sent in"),
+        Column("parts", "int16", "parts that arrived; missing while none did"),
+        Column("written_at", "time", "when it left", "UTC"),
+        Column("status_at", "time", "when the SMS centre took it", "UTC"),
+        Column("received_at", "time", "when its last part arrived; missing when lost", "UTC"),
+        Column("delay_s", "float", "from written_at to received_at", "s"),
+        Column("lost", "flag", "it did not arrive whole in time"),
+    ),
+    time="written_at",
+)
+
+_REPLIES = Table(
+    "replies",
+    "a port's answer to a USSD code",
+    (
+        PORT,
+        SPAN,
+        *(_USSD.column(n) for n in ("code", "outcome", "menu", "text", "dcs", "doubtful")),
+    ),
+)
+
+_BALANCES = Table(
+    "balances",
+    "a port's answer to a code that asks for its balance",
+    (
+        ROW_ID,
+        _USSD.column("time"),
+        PORT,
+        SPAN,
+        _USSD.column("code"),
+        Column("amount", "float", "missing when the answer tells none"),
+        Column("currency", "cat", "ISO 4217 where the words tell it, else as written"),
+        *(_USSD.column(n) for n in ("outcome", "text", "doubtful")),
+    ),
+)
+
+VIEWS: dict[str, Table] = {
+    table.name: table
+    for table in (_SPANS, _DIAGNOSTICS, _BATCH, _WAITING, _LOOPBACK, _REPLIES, _BALANCES)
+}
+"""Frames that are answered, and not stored as they are."""
 
 ALIASES = {"inbox": "messages", "ussd_log": "ussd"}
 """What the verbs call a table, where that is not its name."""

@@ -189,6 +189,11 @@ class Store:
             )
         )
 
+    def messages(self, gateway: str, since: datetime) -> Future[list[Row]]:
+        """Messages received from `since` on, oldest first."""
+        start = _micros(since)
+        return self._writer.submit(lambda c: inbound.messages(c, gateway, start))
+
     def enqueue(
         self, row: Mapping[str, Any], *, retry_failed: bool = False, budget: int | None = None
     ) -> Future[tuple[Row, bool]]:
@@ -212,6 +217,43 @@ class Store:
                 budget=budget,
             )
         )
+
+    def enqueue_many(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        retry_failed: bool = False,
+        budget: int | None = None,
+        any_port: Collection[str] = (),
+        rehearse: bool = False,
+    ) -> Future[list[tuple[Row, bool] | InvalidRequest]]:
+        """Commit a batch of queued SMS, all or none; each row's answer as of `enqueue`."""
+        encoded = [codec.encode_row(outbox.OUTBOX, row) for row in rows]
+        owners, keys = self._owners, frozenset(any_port)
+        return self._writer.submit(
+            lambda c: outbox.enqueue_many(
+                c,
+                encoded,
+                owner=owners.name,
+                alive=owners.alive,
+                retry_failed=retry_failed,
+                budget=budget,
+                any_port=keys,
+                rehearse=rehearse,
+            )
+        )
+
+    def adopt(self, gateway: str) -> Future[list[Row]]:
+        """Take over the queued SMS of dead owners; their rows, oldest first."""
+        owners = self._owners
+        return self._writer.submit(
+            lambda c: outbox.adopt(c, gateway, owner=owners.name, alive=owners.alive)
+        )
+
+    def look(self, ids: Collection[str]) -> Future[list[Row]]:
+        """The SMS with these wire ids, each with `owner_alive`."""
+        wanted, owners = tuple(ids), self._owners
+        return self._writer.submit(lambda c: outbox.look(c, wanted, alive=owners.alive))
 
     def claim(self, row_id: int, *, now: datetime, interval: float) -> Future[float]:
         """Commit a queued row as written if its port may send; 0.0, seconds to wait, or -1.0."""
@@ -243,7 +285,9 @@ class Store:
         )
 
     def waiting(self, gateway: str) -> Future[list[Row]]:
-        """Rows of outbox that are queued or written, oldest first, each with `owner_alive`."""
+        """Rows of outbox that are queued or written, oldest first, with `owner_alive` and
+        `port_written_at`.
+        """
         owners = self._owners
         return self._writer.submit(lambda c: outbox.waiting(c, gateway, alive=owners.alive))
 

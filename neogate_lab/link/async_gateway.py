@@ -7,10 +7,13 @@ import contextlib
 import itertools
 import logging
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from neogate_lab.errors import (
+    BudgetExceeded,
     CommandRefused,
     ConnectionLost,
     GatewayClosed,
@@ -20,15 +23,18 @@ from neogate_lab.errors import (
     NoAnswer,
     ProtocolError,
 )
+from neogate_lab.link import batch as batches
+from neogate_lab.link import loopback as loopbacks
 from neogate_lab.link.clock import Clock, SystemClock
 from neogate_lab.link.connection import Connection
 from neogate_lab.link.handlers import Handlers, SmsHandler
 from neogate_lab.link.inbound import Inbound, fire_and_log
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.ledger import Ledger
+from neogate_lab.link.loopback import LoopbackTrip
 from neogate_lab.link.memory import MemoryLedger
 from neogate_lab.link.options import LinkOptions, check_seconds
-from neogate_lab.link.outbox import Outbox, SmsResult, new_id
+from neogate_lab.link.outbox import Outbox, Progress, SmsResult, due_times, new_id
 from neogate_lab.link.pool import SessionPool
 from neogate_lab.link.ports import Ports
 from neogate_lab.link.sampler import (
@@ -362,7 +368,8 @@ class AsyncGateway:
         port : int or iterable of int, optional
             Physical ports, from 1.
         since : datetime, str or timedelta, optional
-            Also one that came since then ("2m", a timedelta, a time; naive is UTC); default now.
+            Also one that came since then ("2m", a timedelta, a time; naive is UTC), before this
+            process too; default now.
         timeout : float
             Seconds.
 
@@ -442,6 +449,7 @@ class AsyncGateway:
         wait: bool = True,
         timeout: float | None = None,
         key: str | None = None,
+        progress: Progress | None = None,
     ) -> SmsResult:
         """Send one SMS; never twice.
 
@@ -459,6 +467,8 @@ class AsyncGateway:
             Seconds to wait after the write; default `sms_status_timeout`.
         key : str, optional
             The same key never sends twice: the earlier result is returned.
+        progress : callable, optional
+            Called with a `SmsResult` once it is queued, and at every change, until its end.
 
         Returns
         -------
@@ -480,31 +490,262 @@ class AsyncGateway:
         if not (key is None or (isinstance(key, str) and key)):
             raise InvalidRequest("key must be a text that is not empty")
         port, span = self._ports.place(port)
-        sms_id = new_id()
-        commands.cli(
-            commands.send_sms(span, to, text, sms_id, self._options.max_line),
-            self._options.max_line,
-        )
+        self._check_sms(span, to, text)
         # Whether the gateway answers is for the row to tell; a port that is not there is refused.
         with contextlib.suppress(CommandRefused, ConnectionLost, NoAnswer, ProtocolError):
             await self._resolve(port)
+        return await self._outbox.send(
+            self._sms_row(to, text, port, key or ""),
+            wait=wait,
+            timeout=timeout,
+            budget=self._options.sms_budget,
+            progress=progress,
+        )
+
+    async def send_many(
+        self,
+        messages: Iterable[Mapping[str, Any]],
+        *,
+        dry_run: bool = False,
+        retry_failed: bool = False,
+        batch: str = "",
+        progress: Callable[[int, SmsResult], object] | None = None,
+    ) -> list[SmsResult]:
+        """Send a batch of SMS, each at most once, all queued on disk before the first leaves.
+
+        An interrupt withdraws what is still queued; the same call again sends exactly that. While
+        the link is down the batch waits.
+
+        Parameters
+        ----------
+        messages : iterable of mapping
+            ``to``, ``text``, ``port`` (a number, or "auto": spread over the ports that are up) and,
+            optionally, ``key``. Without a key a message gets one made of `batch`, its number, its
+            text, and how often the same came before in `messages`: so the same batch again sends
+            nothing twice, whatever its ports.
+        dry_run : bool
+            Check everything and send nothing: new ones come back as ``planned``, with `due_at`.
+        retry_failed : bool
+            Send again what the gateway reported as failed.
+        batch : str
+            A name that sets equal batches apart: another name sends the same messages again.
+        progress : callable, optional
+            Called with a message's number and its `SmsResult`, once queued and at every change.
+
+        Returns
+        -------
+        list of SmsResult
+            One a message, in order.
+
+        Raises
+        ------
+        InvalidRequest
+            Some can't be sent, and so none was: the message names every one of them, and why.
+        BudgetExceeded
+            Together they go over `sms_budget`.
+        ConnectionLost
+            "auto" has to ask which ports are up, and the link is down.
+        StoreError
+            It could not be recorded, so it was not sent.
+        """
+        self._check_open()
+        drafts, rows = await self._plan(list(messages), batch)
+        budget = self._options.sms_budget
+        any_port = {draft.key for draft in drafts if draft.any_port}
+        if dry_run:
+            answers = await asyncio.wrap_future(
+                self._ledger.enqueue_many(
+                    rows,
+                    retry_failed=retry_failed,
+                    budget=budget,
+                    any_port=any_port,
+                    rehearse=True,
+                )
+            )
+            self._check_queued(
+                [answer if isinstance(answer, InvalidRequest) else None for answer in answers]
+            )
+            return await self._rehearsed(
+                [answer for answer in answers if not isinstance(answer, InvalidRequest)]
+            )
+        results = await self._outbox.send_many(
+            rows, retry_failed=retry_failed, budget=budget, any_port=any_port, progress=progress
+        )
+        self._check_queued([None if isinstance(found, SmsResult) else found for found in results])
+        return [found for found in results if isinstance(found, SmsResult)]
+
+    async def resume_outbox(self, *, wait: bool = True) -> list[SmsResult]:
+        """Take up what processes that ended left in the outbox of this gateway.
+
+        What they had queued is sent. What they had written is never sent again: its report is
+        waited for, and without one it becomes ``unknown`` after `sms_status_timeout`. An interrupt
+        withdraws what is still queued.
+
+        Parameters
+        ----------
+        wait : bool
+            Wait for the gateway's reports; False returns at once, and it goes on.
+
+        Returns
+        -------
+        list of SmsResult
+            One an SMS that was taken up.
+
+        Raises
+        ------
+        StoreError
+            The store failed.
+        """
+        self._check_open()
+        return await self._outbox.resume(self.name, wait=wait)
+
+    async def waiting(self) -> list[SmsResult]:
+        """What is queued at this gateway, by any process, and when each is due.
+
+        Returns
+        -------
+        list of SmsResult
+            In order; `due_at` is when its turn comes while the link is up.
+        """
+        self._check_open()
+        return await self._outbox.waiting(self.name)
+
+    async def _plan(
+        self, messages: list[Mapping[str, Any]], batch: str
+    ) -> tuple[list[batches.Draft], list[dict[str, Any]]]:
+        """Check a batch, and make its rows of the outbox."""
+        with contextlib.suppress(CommandRefused, ConnectionLost, NoAnswer, ProtocolError):
+            await self._resolve(None)
+        known = {port for port, _ in self._ports.known}
+
+        def check(to: str, text: str, port: int | None) -> None:
+            if port is not None and known and port not in known:
+                raise self._ports.missing([port])
+            self._check_sms(self._ports.place(1 if port is None else port)[1], to, text)
+
+        drafts = batches.drafts(messages, check, batch)
+        up: list[int] = []
+        load: Counter[int] = Counter()
+        if any(draft.port is None for draft in drafts):
+            statuses = await self.spans()
+            up = [self.port_of(span.span) for span in statuses if span.up and span.sim is not False]
+            if not up:
+                raise InvalidRequest(f'no port of {self._where} is up, so "auto" finds none')
+            load.update(sms.port for sms in await self._outbox.waiting(self.name))
+        ports = batches.spread(drafts, up, load)
+        return drafts, [
+            self._sms_row(draft.to, draft.text, port, draft.key)
+            for draft, port in zip(drafts, ports, strict=True)
+        ]
+
+    def _check_sms(self, span: int, to: str, text: str) -> None:
+        line = commands.send_sms(span, to, text, new_id(), self._options.max_line)
+        commands.cli(line, self._options.max_line)
+
+    def _sms_row(self, to: str, text: str, port: int, key: str) -> dict[str, Any]:
         segments = gsm.segment(text)
-        row = {
+        return {
             "queued_at": self._clock.now(),
             "gateway": self.name,
             "port": port,
-            "span": span,
+            "span": self._ports.place(port)[1],
             "to": to,
             "text": text,
             "encoding": segments.encoding,
             "segments": segments.count,
-            "id": sms_id,
-            "key": key or "",
+            "id": new_id(),
+            "key": key,
             "status": "queued",
         }
-        return await self._outbox.send(
-            row, wait=wait, timeout=timeout, budget=self._options.sms_budget
-        )
+
+    def _check_queued(self, errors: list[InvalidRequest | None]) -> None:
+        wrong = {number: error for number, error in enumerate(errors) if error is not None}
+        for error in wrong.values():
+            if isinstance(error, BudgetExceeded):
+                raise error
+        if wrong:
+            raise batches.bad_rows({number: str(error) for number, error in wrong.items()})
+
+    async def _rehearsed(self, answers: list[tuple[dict[str, Any], bool]]) -> list[SmsResult]:
+        waiting = await asyncio.wrap_future(self._ledger.waiting(self.name))
+        known = {row["port"]: row["port_written_at"] for row in waiting}
+        rows = [{"port_written_at": known.get(row["port"]), **row} for row, new in answers if new]
+        now = self._clock.now()
+        due = due_times([*waiting, *rows], now, self._options.sms_interval)[len(waiting) :]
+        turns = iter(due)
+        return [
+            replace(SmsResult.of(row), status="planned", id="", due_at=next(turns))
+            if new
+            else SmsResult.of(row, earlier=True)
+            for row, new in answers
+        ]
+
+    async def loopback(
+        self,
+        from_port: int,
+        to_port: int,
+        n: int = 10,
+        *,
+        number: str | None = None,
+        segments: int = 1,
+        timeout: float = 120,
+    ) -> list[LoopbackTrip]:
+        """Send SMS from one port to another, and measure delay and loss.
+
+        Parameters
+        ----------
+        from_port, to_port : int
+            Physical ports, from 1; may be the same.
+        n : int
+            How many; each costs what `segments` SMS cost, and the pace is `sms_interval`.
+        number : str, optional
+            Number of the SIM in `to_port`; default what the gateway tells as its own number.
+        segments : int
+            Parts of each, 1 to 5: how parts fare is measured too.
+        timeout : float
+            Seconds to wait for the last after all were sent; a long one that is still without
+            some parts after `part_timeout` is lost, too.
+
+        Returns
+        -------
+        list of LoopbackTrip
+            One an SMS, in order.
+
+        Raises
+        ------
+        InvalidRequest
+            A value can't be used, or the number is not known; nothing was sent.
+        BudgetExceeded
+            It would go over `sms_budget`.
+        """
+        self._check_open()
+        for name, value, most in (("n", n, 10_000), ("segments", segments, 5)):
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+                raise InvalidRequest(f"{name} must be a whole number from 1 to {most}")
+        check_seconds("timeout", timeout, least=0)
+        await self._resolve([from_port, to_port])
+        (source, _), (target, _) = self._ports.place(from_port), self._ports.place(to_port)
+        if number is None:
+            (detail,) = await self.diagnostics(target)
+            number = detail.own_number
+            if not number:
+                raise InvalidRequest(
+                    f"{self._where} does not tell the number of the SIM in port {target}: give "
+                    "number="
+                )
+        sent = loopbacks.texts(n, segments)
+        waiting = loopbacks.Waiting(target, sent, self._clock)
+        undo = self._inbound.listen(waiting)
+        try:
+            rows = [{"to": number, "text": text, "port": source} for text in sent]
+            results = await self.send_many(rows)
+            await waiting.until_all(timeout)
+        finally:
+            undo()
+        return [
+            LoopbackTrip.of(place + 1, result, target, waiting.came.get(place))
+            for place, result in enumerate(results)
+        ]
 
     # -- USSD ------------------------------------------------------------------------------------
     async def ussd(self, code: str, *, port: int, timeout: float = 30) -> UssdReply:
@@ -538,6 +779,57 @@ class AsyncGateway:
             return await self._ussd.run(command, code, port=port, span=span, timeout=timeout)
         finally:
             self._ussd.leave(port, who)
+
+    async def ussd_all(
+        self, code: str, port: int | Iterable[int] | None = None, *, timeout: float = 30
+    ) -> list[UssdReply]:
+        """Run a USSD code on several ports at the same time, up to four at once.
+
+        Parameters
+        ----------
+        code : str
+            ``[0-9*#+]+``, for example ``"*100#"``.
+        port : int or iterable of int, optional
+            Physical ports, from 1; default all that are up.
+        timeout : float
+            Seconds that the network may take, each.
+
+        Returns
+        -------
+        list of UssdReply
+            One a port; a refusal of the gateway is ``failed``, its silence ``timeout``, both with
+            the reason as text.
+
+        Raises
+        ------
+        InvalidRequest
+            The code or a port can't be used, or a USSD is under way on one; nothing was sent.
+        ConnectionLost
+            The link is, or went, down.
+        """
+        self._check_open()
+        if port is None:
+            statuses = await self.spans()
+            up = [span.span for span in statuses if span.up and span.sim is not False]
+            ports = [(self.port_of(span), span) for span in up]
+        else:
+            ports = await self._resolve(port)
+        commands.send_ussd(1, code, timeout)
+        self._ussd.check_free(number for number, _ in ports)
+
+        async def one(number: int, span: int) -> UssdReply:
+            try:
+                return await self.ussd(code, port=number, timeout=timeout)
+            except CommandRefused as error:
+                return UssdReply(number, span, code, "failed", text=str(error))
+            except NoAnswer as error:
+                return UssdReply(number, span, code, "timeout", text=str(error))
+
+        answers = await asyncio.gather(*(one(*each) for each in ports), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return [answer for answer in answers if isinstance(answer, UssdReply)]
 
     def ussd_session(self, port: int = 1) -> AsyncUssdSession:
         """A conversation with a USSD menu on one port; a context manager.
@@ -742,7 +1034,7 @@ class AsyncGateway:
         if left:
             warnings.warn(
                 f"{left} SMS queued for {self._where} by a process that ended were not sent; see "
-                "outbox(status='queued'), and send with the same key to take one up",
+                "outbox(status='queued'), and take them up with resume_outbox()",
                 NeogateWarning,
                 stacklevel=2,
             )

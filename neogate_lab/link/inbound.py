@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -25,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 _Entry = tuple[Row | None, str, Row | None]
 
-RECENT = 1000
-"""Messages kept in memory for `wait_for_sms(since=)`."""
 RETRY_SECONDS = 1.0
 """Between attempts to store what arrived, when the disk refuses it."""
 
@@ -66,7 +63,6 @@ class Inbound:
         self._listeners: list[Callable[[ReceivedSms], None]] = []
         self._waiting: set[asyncio.Future[ReceivedSms]] = set()
         self._closed = False
-        self.recent: deque[ReceivedSms] = deque(maxlen=RECENT)
 
     async def start(self) -> None:
         """Take up the open parts of an earlier process, then tell what comes."""
@@ -169,7 +165,6 @@ class Inbound:
             self._queue.task_done()
 
     def _announce(self, sms: ReceivedSms) -> None:
-        self.recent.append(sms)
         for listener in list(self._listeners):
             try:
                 listener(sms)
@@ -199,10 +194,10 @@ class Inbound:
     async def wait(
         self, wanted: Callable[[ReceivedSms], bool], *, since: datetime | None
     ) -> ReceivedSms:
-        """The first complete message that is wanted, of those told since a time, else the next."""
-        for sms in self.recent:
-            if since is not None and sms.received_at >= since and wanted(sms):
-                return sms
+        """The first wanted message of those on record since a time, else the next.
+
+        What came to another process, or before this one began, is on record too.
+        """
         if self._closed:
             raise GatewayClosed(f"{self._gateway} was closed; connect again")
         found: asyncio.Future[ReceivedSms] = asyncio.get_running_loop().create_future()
@@ -214,6 +209,11 @@ class Inbound:
 
         undo = self.listen(look)
         try:
+            if since is not None:  # asked while listening already: nothing falls in between
+                rows = await asyncio.wrap_future(self._ledger.messages(self._gateway, since))
+                for sms in (ReceivedSms(**row) for row in rows):
+                    if wanted(sms):
+                        return sms
             return await found
         finally:
             undo()

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from uuid import uuid4
 
+from neogate_lab.link.codes import one_time_code
 from neogate_lab.protocol.gsm import join_parts
 from neogate_lab.protocol.records import ReceivedPart, decode_part, printable
 
@@ -53,6 +54,11 @@ class ReceivedSms:
     complete: bool = True
     encoding: str = ""
     row_id: int | None = None
+
+    @property
+    def code(self) -> str:
+        """The one-time code that the text announces; "" when it announces none."""
+        return one_time_code(self.text)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """As a cell's answer, where the text is what was asked for; logs get the repr."""

@@ -6,9 +6,11 @@ the rows are on disk: whoever waits for it may then tell the user ("told = commi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
+
+from neogate_lab.errors import InvalidRequest
 
 Row = dict[str, Any]
 """A row by column name, as `history/schema.py` declares it: times are aware UTC datetimes, text is
@@ -47,6 +49,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def messages(self, gateway: str, since: Any) -> Future[list[Row]]:
+        """Rows of messages received at this gateway since a time, oldest first."""
+        ...
+
     # -- outbound --------------------------------------------------------------------------------
     def enqueue(
         self, row: Row, *, retry_failed: bool = False, budget: int | None = None
@@ -59,10 +65,33 @@ class Ledger(Protocol):
         """
         ...
 
+    def enqueue_many(
+        self,
+        rows: Sequence[Row],
+        *,
+        retry_failed: bool = False,
+        budget: int | None = None,
+        any_port: Collection[str] = (),
+        rehearse: bool = False,
+    ) -> Future[list[tuple[Row, bool] | InvalidRequest]]:
+        """`enqueue` for a batch, in one transaction; each row's answer, or its error. When there is
+        an error, and to `rehearse`, nothing is committed. A key in `any_port` stands for its SMS
+        whatever port that took.
+        """
+        ...
+
+    def adopt(self, gateway: str) -> Future[list[Row]]:
+        """Take over every queued row of a dead owner at this gateway; the rows, oldest first."""
+        ...
+
+    def look(self, ids: Collection[str]) -> Future[list[Row]]:
+        """Rows of outbox with these wire ids, each with ``owner_alive``."""
+        ...
+
     def claim(self, row_id: int, *, now: Any, interval: float) -> Future[float]:
         """Pacing across processes: if the port's last written_at is at least `interval` seconds
         before `now`, commit the queued row as written and return 0.0; else the seconds to wait.
-        -1.0 when the row is no longer queued.
+        -1.0 when the row is no longer queued, or a living owner's.
         """
         ...
 
@@ -77,6 +106,7 @@ class Ledger(Protocol):
 
     def waiting(self, gateway: str) -> Future[list[Row]]:
         """Rows of outbox at this gateway that are queued or written, oldest first, each with its
-        `owner` and an extra entry ``owner_alive`` (bool).
+        `owner` and the extra entries ``owner_alive`` (bool) and ``port_written_at``: when its port
+        last sent, None for never.
         """
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -91,43 +91,88 @@ class MemoryLedger:
             ]
         )
 
+    def messages(self, gateway: str, since: datetime) -> Future[list[Row]]:  # noqa: D102
+        return self._done(
+            lambda: [
+                dict(row)
+                for row in self.tables.get("messages", [])
+                if row["gateway"] == gateway and row["received_at"] >= since
+            ]
+        )
+
     def enqueue(  # noqa: D102
         self, row: Row, *, retry_failed: bool = False, budget: int | None = None
     ) -> Future[tuple[Row, bool]]:
-        def act() -> tuple[Row, bool]:
-            rows = self.tables.get("outbox", [])
-            for earlier in reversed(rows):
-                if not row["key"] or (earlier["gateway"], earlier["key"]) != (
-                    row["gateway"],
-                    row["key"],
-                ):
-                    continue
-                if any(earlier[name] != row[name] for name in ("to", "text", "port")):
-                    raise InvalidRequest(
-                        f"the key {row['key']!r} was used for another SMS; use a new key"
-                    )
-                again = earlier["status"] == "cancelled" or (
-                    retry_failed and earlier["status"] == "failed"
-                )
-                if not again:
-                    return dict(earlier), False
-                break
-            day = row["queued_at"] - timedelta(hours=24)
-            spent = sum(
-                other["segments"]
-                for other in rows
-                if other["status"] != "cancelled" and other["queued_at"] >= day
+        return self._done(lambda: self._enqueue(row, retry_failed, budget, ()))
+
+    def _enqueue(
+        self, row: Row, retry_failed: bool, budget: int | None, any_port: Collection[str]
+    ) -> tuple[Row, bool]:
+        rows = self.tables.get("outbox", [])
+        for earlier in reversed(rows):
+            if not row["key"] or (earlier["gateway"], earlier["key"]) != (
+                row["gateway"],
+                row["key"],
+            ):
+                continue
+            same = ("to", "text") if row["key"] in any_port else ("to", "text", "port")
+            if any(earlier[name] != row[name] for name in same):
+                raise InvalidRequest("this key was used for another SMS; use a new key")
+            again = earlier["status"] == "cancelled" or (
+                retry_failed and earlier["status"] == "failed"
             )
-            if budget is not None and spent + row["segments"] > budget:
-                raise BudgetExceeded(
-                    f"{row['segments']} segments more would make {spent + row['segments']} in 24 "
-                    f"hours, over sms_budget={budget}; nothing was sent"
-                )
-            empty = {"written_at": None, "smsc": "", "error": "", "owner": ""}
-            fresh = {**empty, **row, "status": "queued", "status_at": row["queued_at"]}
-            return {**fresh, "row_id": self._insert("outbox", fresh)}, True
+            if not again:
+                return dict(earlier), False
+            break
+        day = row["queued_at"] - timedelta(hours=24)
+        spent = sum(
+            other["segments"]
+            for other in rows
+            if other["status"] != "cancelled" and other["queued_at"] >= day
+        )
+        if budget is not None and spent + row["segments"] > budget:
+            raise BudgetExceeded(
+                f"{row['segments']} segments more would make {spent + row['segments']} in 24 "
+                f"hours, over sms_budget={budget}; nothing was sent"
+            )
+        empty = {"written_at": None, "smsc": "", "error": "", "owner": ""}
+        fresh = {**empty, **row, "status": "queued", "status_at": row["queued_at"]}
+        return {**fresh, "row_id": self._insert("outbox", fresh)}, True
+
+    def enqueue_many(  # noqa: D102
+        self,
+        rows: Sequence[Row],
+        *,
+        retry_failed: bool = False,
+        budget: int | None = None,
+        any_port: Collection[str] = (),
+        rehearse: bool = False,
+    ) -> Future[list[tuple[Row, bool] | InvalidRequest]]:
+        def act() -> list[tuple[Row, bool] | InvalidRequest]:
+            before = list(self.tables.get("outbox", []))
+            answers: list[tuple[Row, bool] | InvalidRequest] = []
+            for row in rows:
+                try:
+                    answers.append(self._enqueue(row, retry_failed, budget, any_port))
+                except InvalidRequest as error:
+                    answers.append(error)
+            if rehearse or any(isinstance(answer, InvalidRequest) for answer in answers):
+                self.tables["outbox"] = before
+            return answers
 
         return self._done(act)
+
+    def adopt(self, gateway: str) -> Future[list[Row]]:  # noqa: D102
+        return self._done(list)  # nobody else ever had it
+
+    def look(self, ids: Collection[str]) -> Future[list[Row]]:  # noqa: D102
+        return self._done(
+            lambda: [
+                {**row, "owner_alive": True}
+                for row in self.tables.get("outbox", [])
+                if row["id"] in ids
+            ]
+        )
 
     def claim(self, row_id: int, *, now: datetime, interval: float) -> Future[float]:  # noqa: D102
         def act() -> float:
@@ -135,15 +180,7 @@ class MemoryLedger:
             mine = next((row for row in rows if row["row_id"] == row_id), None)
             if mine is None or mine["status"] != "queued":
                 return -1.0
-            port = (mine["gateway"], mine["port"])
-            last = max(
-                (
-                    row["written_at"]
-                    for row in rows
-                    if row["written_at"] is not None and (row["gateway"], row["port"]) == port
-                ),
-                default=None,
-            )
+            last = self._written(mine["gateway"], mine["port"])
             # A clock set back must not silence the port for hours.
             wait = 0.0 if last is None else interval - (now - last).total_seconds()
             if 0 < wait <= interval:
@@ -170,8 +207,17 @@ class MemoryLedger:
     def waiting(self, gateway: str) -> Future[list[Row]]:  # noqa: D102
         return self._done(
             lambda: [
-                {**row, "owner_alive": True}
+                {**row, "owner_alive": True, "port_written_at": self._written(gateway, row["port"])}
                 for row in self.tables.get("outbox", [])
                 if row["gateway"] == gateway and row["status"] in ("queued", "written")
             ]
         )
+
+    def _written(self, gateway: str, port: int) -> datetime | None:
+        """When a port last sent."""
+        times = (
+            row["written_at"]
+            for row in self.tables.get("outbox", [])
+            if (row["gateway"], row["port"]) == (gateway, port) and row["written_at"] is not None
+        )
+        return max(times, default=None)

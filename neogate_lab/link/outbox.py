@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -28,7 +29,7 @@ from neogate_lab.link.clock import Clock
 from neogate_lab.link.ledger import Ledger, Row
 from neogate_lab.protocol.records import SmsStatus, printable
 
-__all__ = ["Link", "Outbox", "SmsResult", "new_id"]
+__all__ = ["Link", "Outbox", "Progress", "SmsResult", "due_times", "new_id"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ NO_REPORT = "the gateway never reported what became of it"
 NEVER_WRITTEN = "nothing was sent: the connection was lost just before"
 INTERRUPTED = "nothing was sent: the call was interrupted"
 CLOSED = "nothing was sent: the gateway object was closed"
+
+FOLLOW_SECONDS = 0.5
+"""Between looks at SMS that another process sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +54,17 @@ class SmsResult:
     status : str
         ``queued``, ``written`` (handed to the gateway), ``sent`` (accepted by the SMS centre, which
         is not delivery: WIRE §7), ``failed``, ``unknown`` (written, but no report came) or
-        ``cancelled`` (given up while queued: nothing was sent).
+        ``cancelled`` (given up while queued: nothing was sent); ``planned`` in a dry run.
     error : str
         Why it failed, in words.
     segments : int
         SMS segments that it takes (3GPP TS 23.040 §9.2.3.24.1).
-    queued_at, status_at : datetime
+    queued_at, written_at, status_at : datetime
         UTC.
+    due_at : datetime or None
+        While queued: when its turn comes, if the link stays up; an estimate.
+    earlier : bool
+        Its key was used before: this is what became of it then, and nothing was sent now.
     """
 
     id: str
@@ -72,6 +80,8 @@ class SmsResult:
     written_at: datetime | None
     status_at: datetime | None
     smsc: str = field(repr=False)
+    due_at: datetime | None = None
+    earlier: bool = False
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """As a cell's answer; logs get the repr."""
@@ -83,14 +93,35 @@ class SmsResult:
         )
 
     @classmethod
-    def of(cls, row: Row) -> SmsResult:
+    def of(cls, row: Row, *, earlier: bool = False) -> SmsResult:
         """The result that a row of `outbox` stands for."""
-        return cls(**{name: row.get(name) for name in cls.__slots__})  # type: ignore[arg-type]
+        known = {name: row.get(name) for name in cls.__slots__}
+        return cls(**{**known, "earlier": earlier})  # type: ignore[arg-type]
+
+
+Progress = Callable[[SmsResult], object]
+"""Called on the loop with every change of an SMS."""
 
 
 def new_id() -> str:
     """An id of one word, unique across clients: every client sees every status (WIRE §3)."""
     return "ng" + uuid4().hex[:20]
+
+
+def due_times(rows: Iterable[Row], now: datetime, interval: float) -> list[datetime | None]:
+    """When each queued row's turn comes; rows as `Ledger.waiting` gives them, oldest first."""
+    step = timedelta(seconds=interval)
+    turn: dict[int, datetime] = {}
+    due: list[datetime | None] = []
+    for row in rows:
+        if row["status"] != "queued":
+            due.append(None)
+            continue
+        last = row.get("port_written_at")
+        free = turn.get(row["port"], now if last is None else last + step)
+        due.append(max(now, free))
+        turn[row["port"]] = max(now, free) + step
+    return due
 
 
 class Link(Protocol):
@@ -111,6 +142,9 @@ class _Entry:
     row: Row
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     failure: NeogateError | None = None
+    mine: bool = False
+    earlier: bool = False
+    listeners: list[Progress] = field(default_factory=list)
 
     @property
     def status(self) -> SmsStatus:
@@ -120,10 +154,23 @@ class _Entry:
         return status
 
     def become(self, row: Row | None) -> None:
+        news = row is not None and row["status"] != self.row["status"]
         if row is not None:
             self.row = row
         self.changed.set()
         self.changed = asyncio.Event()
+        if news:
+            self.tell()
+
+    def tell(self) -> None:
+        for listener in self.listeners:
+            try:
+                listener(self.result())
+            except Exception:  # an onlooker must not keep the SMS from its end
+                logger.exception("sms %s: whoever follows it failed", self.row["id"])
+
+    def result(self) -> SmsResult:
+        return SmsResult.of(self.row, earlier=self.earlier)
 
 
 class Outbox:
@@ -156,13 +203,20 @@ class Outbox:
         self._status_timeout = status_timeout
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
+        self._foreign: dict[str, _Entry] = {}
         self._turns: dict[int, asyncio.Lock] = {}
         self._work: set[asyncio.Task[None]] = set()
         self._withdrawals: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def send(
-        self, row: Row, *, wait: bool, timeout: float | None, budget: int | None
+        self,
+        row: Row,
+        *,
+        wait: bool,
+        timeout: float | None,
+        budget: int | None,
+        progress: Progress | None = None,
     ) -> SmsResult:
         """Queue a row, and wait for what becomes of it.
 
@@ -174,30 +228,162 @@ class Outbox:
             False returns as soon as it is queued on disk.
         timeout : float, optional
             Seconds to wait after the write, and for a link that is down before it.
+        progress : callable, optional
+            Called with what is known at once, and at every change.
         """
         patience = self._status_timeout if timeout is None else timeout
         stored, mine = await self._enqueue(row, budget)
-        if stored["status"] == "written" and not self._closed:  # by an earlier call
-            self.watch(stored)
-        entry = self._entries.get(stored["id"]) or _Entry(stored)
+        entry = self._admit(stored, mine, progress)
         if mine and self._closed:
             await self._withdraw_closed(entry)
-        elif mine:
-            self._entries[stored["id"]] = entry
-            self._start(self._guard(entry, self._deliver))
-            if not wait:
-                self._start(self._withdraw_if_down(entry, patience))
-        elif stored["status"] == "queued" and stored["id"] not in self._entries:
-            return SmsResult.of(stored)  # another process will send it
         if wait:
+            await self._finish([entry], patience, [entry] if mine else [])
+        elif mine:
+            self._start(self._withdraw_if_down(entry, patience))
+        return replace(entry.result(), earlier=not mine)
+
+    async def send_many(
+        self,
+        rows: Sequence[Row],
+        *,
+        retry_failed: bool,
+        budget: int | None,
+        any_port: Collection[str],
+        progress: Callable[[int, SmsResult], object] | None,
+    ) -> list[SmsResult] | list[InvalidRequest | None]:
+        """Queue a batch, all of it or nothing, and wait for what becomes of it.
+
+        It waits for a link that is down as long as it takes; an interrupt withdraws what is queued.
+
+        Returns
+        -------
+        list of SmsResult, or list of InvalidRequest or None
+            The latter when a row could not be queued, and therefore none was.
+        """
+        queued = asyncio.wrap_future(
+            self._ledger.enqueue_many(
+                rows, retry_failed=retry_failed, budget=budget, any_port=any_port
+            )
+        )
+        try:
+            answers = await asyncio.shield(queued)
+        except asyncio.CancelledError:
+
+            async def take_back() -> None:
+                taken = [answer for answer in await queued if isinstance(answer, tuple)]
+                await self._withdraw_all([_Entry(row) for row, mine in taken if mine])
+
+            await self._withdraw(take_back())
+            raise
+        if any(isinstance(answer, InvalidRequest) for answer in answers):
+            return [answer if isinstance(answer, InvalidRequest) else None for answer in answers]
+        entries: list[_Entry] = []
+        own: list[_Entry] = []
+        for number, answer in enumerate(answers):
+            assert isinstance(answer, tuple)
+            tell = None if progress is None else functools.partial(progress, number)
+            entries.append(self._admit(*answer, tell))
+            if answer[1]:
+                own.append(entries[-1])
+        if self._closed:
+            await self._withdraw_all(own, error=CLOSED)
+        await self._finish(entries, self._status_timeout, own, link_patience=float("inf"))
+        mine = {id(entry) for entry in own}
+        return [replace(entry.result(), earlier=id(entry) not in mine) for entry in entries]
+
+    async def resume(self, gateway: str, *, wait: bool) -> list[SmsResult]:
+        """Send what dead owners left queued, and learn what became of what they had written."""
+        adopted = await asyncio.wrap_future(self._ledger.adopt(gateway))
+        rows = await asyncio.wrap_future(self._ledger.waiting(gateway))
+        left = [row for row in rows if row["status"] == "written" and not row["owner_alive"]]
+        entries = [self._admit(row, False, None) for row in left]
+        own = [self._admit(row, True, None) for row in adopted]
+        entries += own
+        if wait:
+            await self._finish(entries, self._status_timeout, own, link_patience=float("inf"))
+        return [entry.result() for entry in entries]
+
+    async def waiting(self, gateway: str) -> list[SmsResult]:
+        """What is queued at a gateway, by any process, and when its turn comes."""
+        rows = await asyncio.wrap_future(self._ledger.waiting(gateway))
+        due = due_times(rows, self._clock.now(), self._interval)
+        return [
+            replace(SmsResult.of(row), due_at=when)
+            for row, when in zip(rows, due, strict=True)
+            if row["status"] == "queued"
+        ]
+
+    def _admit(self, stored: Row, mine: bool, progress: Progress | None) -> _Entry:
+        """Take a row of the ledger up: send it, listen for its report, or look who else sends."""
+        sms_id = stored["id"]
+        if stored["status"] == "written" and not self._closed:  # by an earlier call
+            self.watch(stored)
+        entry = self._entries.get(sms_id) or self._foreign.get(sms_id) or _Entry(stored)
+        if progress is not None:
+            entry.listeners.append(progress)
+        if mine and not self._closed:
+            entry.mine = True
+            self._entries[sms_id] = entry
+            self._start(self._guard(entry, self._deliver))
+        elif stored["status"] == "queued" and not mine and sms_id not in self._entries:
+            if not self._foreign:
+                self._start(self._look_after_foreign())
+            self._foreign[sms_id] = entry
+        if progress is not None:
+            entry.tell()
+        return entry
+
+    async def _look_after_foreign(self) -> None:
+        """Follow SMS that other processes send; take one up whose process dies."""
+        while True:
+            await self._clock.sleep(FOLLOW_SECONDS)
             try:
-                await self._until_written(entry, patience)
+                rows = await asyncio.wrap_future(self._ledger.look(list(self._foreign)))
+            except NeogateError as error:
+                for entry in self._foreign.values():
+                    entry.failure = error
+                    entry.become(None)
+                self._foreign.clear()
+                return
+            for row in rows:
+                entry = self._foreign[row["id"]]
+                entry.become(row)
+                if row["status"] == "queued" and not row["owner_alive"]:
+                    del self._foreign[row["id"]]
+                    entry.mine = True
+                    self._entries[row["id"]] = entry
+                    self._start(self._guard(entry, self._deliver))
+                elif row["status"] == "written" and not row["owner_alive"]:
+                    del self._foreign[row["id"]]
+                    self._entries.setdefault(row["id"], entry)
+                    self._start(self._guard(entry, self._give_up_later))
+                elif row["status"] not in ("queued", "written"):
+                    del self._foreign[row["id"]]
+            if not self._foreign:
+                return
+
+    async def _finish(
+        self,
+        entries: Sequence[_Entry],
+        patience: float,
+        own: Sequence[_Entry],
+        *,
+        link_patience: float | None = None,
+    ) -> None:
+        """Wait for the end of each; whatever ends the wait withdraws what is still queued."""
+        try:
+            for entry in entries:
+                ours = entry.row["id"] not in self._foreign
+                limit = patience if link_patience is None else link_patience
+                await self._until_written(entry, limit if ours else float("inf"))
                 await self._until_settled(entry, patience)
-            except asyncio.CancelledError:
-                if mine and entry.row["status"] == "queued":
-                    await self._withdraw(self._settle(entry, "cancelled", error=INTERRUPTED))
-                raise
-        return SmsResult.of(entry.row)
+        except BaseException:
+            await self._withdraw(self._withdraw_all(own))
+            raise
+
+    async def _withdraw_all(self, entries: Sequence[_Entry], error: str = INTERRUPTED) -> None:
+        queued = [entry for entry in entries if entry.row["status"] == "queued"]
+        await asyncio.gather(*(self._settle(entry, "cancelled", error=error) for entry in queued))
 
     def watch(self, row: Row) -> None:
         """Listen for the report of a row that an earlier connection wrote."""
@@ -226,8 +412,8 @@ class Outbox:
         for task in self._work:
             task.cancel()
         await asyncio.gather(*self._work, *self._withdrawals, return_exceptions=True)
-        for entry in list(self._entries.values()):
-            if entry.row["status"] == "queued":
+        for entry in [*self._entries.values(), *self._foreign.values()]:
+            if entry.row["status"] == "queued" and entry.mine:
                 await self._guard(entry, self._withdraw_closed)
             entry.become(None)  # whoever waits for a report looks up, and returns
 
@@ -241,7 +427,7 @@ class Outbox:
             async def take_back() -> None:
                 stored, mine = await queued
                 if mine:
-                    await self._settle(_Entry(stored), "cancelled", error=INTERRUPTED)
+                    await self._withdraw_all([_Entry(stored)])
 
             await self._withdraw(take_back())
             raise
@@ -297,9 +483,15 @@ class Outbox:
         if delay == 0:
             written = {"status": "written", "written_at": now, "status_at": now}
             entry.become({**entry.row, **written})
-        elif delay < 0:  # withdrawn meanwhile: this changes nothing, and tells what it became
-            await self._settle(entry, "cancelled", error="")
+        elif delay < 0:  # withdrawn, or another process took it: see what became of it
+            await self._see(entry)
         return delay
+
+    async def _see(self, entry: _Entry) -> None:
+        (row,) = await asyncio.wrap_future(self._ledger.look([entry.row["id"]]))
+        entry.become(row)
+        if row["status"] == "queued":  # a living owner's
+            await self._clock.sleep(FOLLOW_SECONDS)
 
     async def _write(self, entry: _Entry) -> None:
         if self._link.down_since is not None:
@@ -333,6 +525,8 @@ class Outbox:
         """Wait for its turn; withdraw it when the link stays down for longer than `patience`."""
         asked_at = self._clock.monotonic()
         while entry.status == "queued":
+            if self._closed and entry.row["id"] not in self._entries:
+                return  # another process's: it goes on without this one
             down_since = self._link.down_since
             if down_since is None:
                 await self._changed_within(entry, 1.0)

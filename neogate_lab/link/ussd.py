@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -105,12 +105,17 @@ class UssdDesk:
 
     def take(self, port: int, who: object) -> None:
         """Reserve a port for one conversation."""
-        if self._taken.get(port, who) is not who:
-            raise InvalidRequest(
-                f"port {port} of {self._gateway} is in the middle of another USSD; wait for its "
-                "answer, or leave its ussd_session"
-            )
+        self.check_free([port], who)
         self._taken[port] = who
+
+    def check_free(self, ports: Iterable[int], who: object = None) -> None:
+        """Raise `InvalidRequest` if one of the ports is in somebody else's conversation."""
+        taken = [str(port) for port in ports if self._taken.get(port, who) is not who]
+        if taken:
+            raise InvalidRequest(
+                f"port {', '.join(taken)} of {self._gateway} is in the middle of another USSD; "
+                "wait for its answer, or leave its ussd_session"
+            )
 
     def leave(self, port: int, who: object) -> None:
         """Give the port back."""

@@ -23,9 +23,6 @@ __all__ = ["ComposePanel"]
 PATIENCE = 30.0
 """Seconds after which the button comes back although nothing is known of the last SMS yet."""
 
-LOOK_SECONDS = 0.2
-"""Between looks at an SMS that waits for its turn."""
-
 HISTORY = 50
 
 _MEANINGS: dict[str, tuple[Tone, str]] = {
@@ -146,58 +143,28 @@ class ComposePanel(Panel):
         key = f"panel-{uuid4().hex}"
         entry = _Entry(key, datetime.now(UTC), to, text, port, gsm.segment(text).count)
 
-        async def queue(link: AsyncGateway) -> SmsResult:
-            return await link.send_sms(to, text, port=port, wait=False, key=key)
+        async def send(link: AsyncGateway) -> SmsResult:
+            return await link.send_sms(to, text, port=port, key=key, progress=told)
 
-        def queued(result: SmsResult | None, error: BaseException | None) -> None:
+        def told(result: SmsResult) -> None:
+            self._later(lambda: self._take(entry, result))
+
+        def ended(result: SmsResult | None, error: BaseException | None) -> None:
             if result is None:
                 self._give_up(key, error)
-                return
-            self._entries[key] = entry
-            self._show(key, result.status, result.error)
-            self._follow(entry)
+            else:
+                self._take(entry, result)
+                self._release(key)
 
         self._latest = key
         self._set_busy(True)
         self._say("busy", "sending")
-        self._ask(queue, queued)
+        self._ask(send, ended)
+        self._ask(lambda link: asyncio.sleep(PATIENCE), lambda *done: self._release(key))
 
-    def _follow(self, entry: _Entry) -> None:
-        """Follow a queued SMS to its end, which may come long after the button is back."""
-        gw, key = self._gw, entry.key
-
-        async def finish(link: AsyncGateway, patience: float | None) -> SmsResult:
-            return await link.send_sms(
-                entry.to, entry.text, port=entry.port, timeout=patience, key=key
-            )
-
-        async def leave_queue(link: AsyncGateway) -> bool:
-            clock = asyncio.get_running_loop().time
-            deadline = clock() + PATIENCE
-            while clock() < deadline and not self._retired:
-                rows = await asyncio.wrap_future(gw.store.waiting(link.name))
-                if not any(row["key"] == key and row["status"] == "queued" for row in rows):
-                    return True
-                await asyncio.sleep(LOOK_SECONDS)
-            return False
-
-        def left_queue(left: bool | None, error: BaseException | None) -> None:
-            if not left:
-                self._release(key)
-            elif self._entries[key].status == "queued":
-                self._show(key, "written", "")
-
-        def finished(result: SmsResult | None, error: BaseException | None) -> None:
-            if result is None:
-                self._give_up(key, error)
-                return
-            self._show(key, result.status, result.error)
-            self._release(key)
-            if result.status == "written":
-                self._ask(lambda link: finish(link, None), finished)
-
-        self._ask(lambda link: finish(link, PATIENCE), finished)
-        self._ask(leave_queue, left_queue)
+    def _take(self, entry: _Entry, result: SmsResult) -> None:
+        self._entries.setdefault(entry.key, entry)
+        self._show(entry.key, result.status, result.error)
 
     def _release(self, key: str) -> None:
         if key == self._latest and not self._retired:

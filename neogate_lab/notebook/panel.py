@@ -225,6 +225,15 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - as if the coroutine had raised it
             done(None, error)
 
+    def _later(self, act: Callable[[], None]) -> None:
+        """Run `act` on the dispatcher: for what is told on the loop, which must not wait."""
+
+        def done() -> None:
+            with self._lock:
+                act()
+
+        self._gw.call_later(done)
+
     def _chosen_port(self) -> int:
         port = self.port_field.value
         if port is None:

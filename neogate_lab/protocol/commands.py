@@ -45,6 +45,10 @@ _FLOAT = re.compile(r"\+?[0-9]+(?:\.[0-9]*(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)"
 _ID = re.compile(r"[A-Za-z0-9_.-]+")
 _USSD_CODE = re.compile(r"[0-9*#+]+")
 _LONGEST_TIMEOUT = 3600
+_BECAME_FLOAT = (
+    "the number has a decimal point or exponent: a spreadsheet or read_csv turned it into a float. "
+    "Read that column as text (dtype=str)"
+)
 _FORBIDDEN_QUERIES = frozenset({("gsm", "send"), ("gsm", "power")})
 
 
@@ -258,6 +262,8 @@ def _seconds(timeout: float) -> int:
 
 
 def _number(to: str) -> None:
+    if isinstance(to, numbers.Real) and not isinstance(to, numbers.Integral):
+        raise InvalidRequest(_BECAME_FLOAT)
     if not isinstance(to, str):
         raise InvalidRequest(
             f"the number is a {type(to).__name__}: give it as text, since a number type drops "
@@ -268,10 +274,7 @@ def _number(to: str) -> None:
     if _NUMBER.fullmatch(to):
         return
     if _FLOAT.fullmatch(to.strip()):
-        raise InvalidRequest(
-            "the number has a decimal point or exponent: a spreadsheet or read_csv turned it into "
-            "a float. Read that column as text (dtype=str)"
-        )
+        raise InvalidRequest(_BECAME_FLOAT)
     if _USSD_CODE.fullmatch(to) and re.search(r"[*#]", to):
         raise InvalidRequest("the number holds * or #: if it is a USSD code, use ussd()")
     raise InvalidRequest(

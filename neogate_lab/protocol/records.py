@@ -53,7 +53,7 @@ UssdOutcome = Literal[
     "busy",
     "timeout",
 ]
-SmsStatus = Literal["queued", "written", "sent", "failed", "unknown", "cancelled"]
+SmsStatus = Literal["planned", "queued", "written", "sent", "failed", "unknown", "cancelled"]
 
 MASK = "****"
 """What stands where a PIN, a phone number or a code stood."""
@@ -104,6 +104,7 @@ class SpanDetail:
     state: str = ""  # phone numbers removed
     last_event: str = ""
     extra: dict[str, str] = field(default_factory=dict, repr=False)  # PINs, "Last send AT" masked
+    own_number: str = field(default="", repr=False)  # the SIM's, on firmware that tells it
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,7 @@ class UssdReply:
             printer.text("\n" + printable(self.text))
 
 
+_OWN_NUMBER = re.compile(r"\+?[0-9]{3,20}")
 _SPAN_LINE = re.compile(r"GSM span[ \t]+(\d{1,4})[ \t]*:(.*)", re.IGNORECASE)
 _PIN_STATUS = re.compile(r"\b(pin2?|puk2?)(\s*)\([^()\n]*\)", re.IGNORECASE)
 _PIN_DIGITS = re.compile(r"\b(pin2?|puk2?)(\W{0,3})\d+", re.IGNORECASE)
@@ -251,8 +253,8 @@ def parse_spans(body: bytes) -> list[SpanStatus]:
 def parse_span_detail(body: bytes, span: int) -> SpanDetail:
     """Read `gsm show span N`, whatever fields it has and in whatever order (WIRE §6).
 
-    Phone numbers, PINs and USSD codes are masked wherever they stand, except in `imei`, `imsi`
-    and `smsc`.
+    Phone numbers, PINs and USSD codes are masked wherever they stand, except in `imei`, `imsi`,
+    `smsc` and `own_number`.
 
     Raises
     ------
@@ -261,8 +263,11 @@ def parse_span_detail(body: bytes, span: int) -> SpanDetail:
     """
     known: dict[str, str] = {}
     extra: dict[str, str] = {}
+    own_number = ""
     for line in _lines(body):
         name, value = _field(line)
+        if _key(name) == "own number" and _OWN_NUMBER.fullmatch(value):
+            own_number = value
         key = _ALIASES.get(_key(name), "")
         if key and not known.get(key):
             known[key] = value
@@ -305,6 +310,7 @@ def parse_span_detail(body: bytes, span: int) -> SpanDetail:
         state=_mask_numbers(known.get("state", "")),
         last_event=_LONG_NUMBER.sub(MASK, text("last_event")),
         extra=extra,
+        own_number=own_number,
     )
 
 

@@ -41,7 +41,7 @@ def reach(store: Store, status: str, **values: Any) -> int:
 def test_a_queued_row_comes_back_as_it_is_on_disk(store: Store) -> None:
     row, fresh = store.enqueue(sms(id="ng1")).result()
     assert fresh
-    assert row | {"owner_alive": True} == store.waiting("lab").result()[0]
+    assert row | {"owner_alive": True, "port_written_at": None} == store.waiting("lab").result()[0]
     assert (row["row_id"], row["status"], row["status_at"]) == (1, "queued", at(0))
     assert (row["owner"], row["written_at"], row["error"]) == (store.owner, None, "")
 

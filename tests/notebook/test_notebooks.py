@@ -14,7 +14,7 @@ from tests.support import missing
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
-FIRST_LINES = "import neogate_lab as ng\n\ngw = ng.demo()\n"
+FIRST_LINES = "import neogate_lab as ng\n\ngw = ng.demo("
 
 
 def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
@@ -22,7 +22,7 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.stem for path in NOTEBOOKS][:1] == ["01_quickstart"]
+    assert {path.stem for path in NOTEBOOKS} >= {"01_quickstart", "03_messages", "04_ussd"}
 
 
 @each_notebook
@@ -56,7 +56,7 @@ async def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.M
     await client.async_execute()
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
     assert not [output for output in outputs if output.get("name") == "stderr"]
-    assert any("image/png" in output.get("data", {}) for output in outputs)
     if path.stem == "01_quickstart":
+        assert any("image/png" in output.get("data", {}) for output in outputs)
         written = {file.name for file in (tmp_path / "demo-output").iterdir()}
         assert written == {"signal.parquet", "inbox.csv"}

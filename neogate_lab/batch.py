@@ -1,0 +1,91 @@
+"""A frame of SMS as notebooks send it: rows, progress bar, answer; never the sending itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from neogate_lab.errors import InvalidRequest
+from neogate_lab.history.frames import frame_of
+from neogate_lab.history.schema import VIEWS
+from neogate_lab.link.outbox import SmsResult
+from neogate_lab.progress import Bar
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["BatchBar", "as_frame", "messages_of", "results_of"]
+
+_NEEDED = ("to", "text", "port")
+_ENDED = frozenset({"sent", "failed", "unknown", "cancelled"})
+
+
+def as_frame(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A batch as a frame; what is one already is returned as it is.
+
+    Raises
+    ------
+    InvalidRequest
+        It is neither a frame nor a list of dicts.
+    """
+    import pandas as pd
+
+    if isinstance(rows, pd.DataFrame):
+        return rows
+    rows = list(rows) if isinstance(rows, Iterable) else [rows]
+    if not all(isinstance(row, Mapping) for row in rows):
+        raise InvalidRequest(
+            "send_many() takes a DataFrame, or a list of dicts, with to, text and port"
+        )
+    return pd.DataFrame(rows, dtype=object)
+
+
+def messages_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame as messages.
+
+    Raises
+    ------
+    InvalidRequest
+        A column is missing.
+    """
+    missing = [name for name in _NEEDED if name not in frame.columns]
+    if missing and len(frame):
+        hint = '; port may be "auto" in every row' if "port" in missing else ""
+        raise InvalidRequest(
+            f"the frame has no column {', '.join(missing)}: send_many() needs to, text and port, "
+            f"and takes key{hint}"
+        )
+    names = [name for name in (*_NEEDED, "key") if name in frame.columns]
+    cells = (frame[name].tolist() for name in names)
+    return [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
+
+
+def results_of(frame: pd.DataFrame, results: list[SmsResult]) -> pd.DataFrame:
+    """The frame with what became of each row in the columns of the view `batch`."""
+    import pandas as pd
+
+    view = VIEWS["batch"]
+    rows = ({name: asdict(result)[name] for name in view.names} for result in results)
+    answer = frame_of("batch", rows)
+    answer.index = frame.index
+    kept = frame.drop(columns=[name for name in view.names if name in frame.columns])
+    return pd.concat([kept, answer], axis=1)
+
+
+class BatchBar:
+    """Counts the SMS of a batch that came to their end, in a bar."""
+
+    def __init__(self, total: int) -> None:
+        self._ended: set[int] = set()
+        self._bar = Bar("SMS", total, "SMS")
+
+    def show(self, number: int, result: SmsResult) -> None:
+        """Take a change; called from one thread."""
+        if result.status in _ENDED:
+            self._ended.add(number)
+            self._bar.show(len(self._ended))
+
+    def close(self) -> None:
+        """Leave it as it stands."""
+        self._bar.close()

@@ -1,0 +1,106 @@
+"""SMS from one port to another of the same gateway: when each left, and when it came back."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from neogate_lab.link.clock import Clock
+from neogate_lab.link.inbox import ReceivedSms
+from neogate_lab.link.outbox import SmsResult, new_id
+
+__all__ = ["LoopbackTrip", "Waiting", "texts"]
+
+FILLER = "The quick brown fox jumps over the lazy dog. "
+SINGLE, JOINED = 160, 153
+"""Septets of a single part, and of one of several (3GPP TS 23.040 §9.2.3.24.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopbackTrip:
+    """One SMS of a loopback; the row of the view `loopback`.
+
+    Attributes
+    ----------
+    delay_s : float or None
+        Seconds from `written_at` to `received_at`; None when it did not arrive.
+    lost : bool
+        It did not arrive whole in time.
+    """
+
+    n: int
+    from_port: int
+    to_port: int
+    id: str
+    status: str
+    segments: int
+    parts: int | None
+    written_at: datetime | None
+    status_at: datetime | None
+    received_at: datetime | None
+    delay_s: float | None
+    lost: bool
+
+    @classmethod
+    def of(cls, n: int, result: SmsResult, to_port: int, came: ReceivedSms | None) -> LoopbackTrip:
+        """What became of the n-th: what was sent, and what came of it."""
+        delay = None
+        if came is not None and result.written_at is not None:
+            delay = (came.received_at - result.written_at).total_seconds()
+        return cls(
+            n=n,
+            from_port=result.port,
+            to_port=to_port,
+            id=result.id,
+            status=result.status,
+            segments=result.segments,
+            parts=None if came is None else came.parts,
+            written_at=result.written_at,
+            status_at=result.status_at,
+            received_at=None if came is None else came.received_at,
+            delay_s=delay,
+            lost=came is None or not came.complete,
+        )
+
+
+def texts(n: int, segments: int) -> list[str]:
+    """Texts that are told apart by their first words, each of so many segments."""
+    length = SINGLE if segments == 1 else JOINED * segments
+    token = new_id()[:10]
+    heads = [f"{token} {number} " for number in range(1, n + 1)]
+    if segments == 1:
+        return [head + "loopback" for head in heads]
+    return [(head + FILLER * length)[:length].rstrip() for head in heads]
+
+
+class Waiting:
+    """Collects, of what arrives at a port, the messages that begin as they were sent."""
+
+    def __init__(self, port: int, sent: list[str], clock: Clock) -> None:
+        self.came: dict[int, ReceivedSms] = {}
+        self._port = port
+        self._heads = {" ".join(text.split(" ", 2)[:2]): n for n, text in enumerate(sent)}
+        self._clock = clock
+        self._all = asyncio.Event()
+
+    def __call__(self, sms: ReceivedSms) -> None:
+        """Take a message, on the loop."""
+        number = self._heads.get(" ".join(sms.text.split(" ", 2)[:2]))
+        if sms.port == self._port and number is not None:
+            self.came.setdefault(number, sms)
+            if len(self.came) == len(self._heads):
+                self._all.set()
+
+    async def until_all(self, timeout: float) -> None:
+        """Return when all are there, or after `timeout` seconds."""
+        waits: list[Any] = [
+            asyncio.ensure_future(self._all.wait()),
+            asyncio.ensure_future(self._clock.sleep(timeout)),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
