@@ -123,7 +123,7 @@ def test_neither_password_nor_pin_is_in_what_is_handed_over(tmp_path: Path) -> N
         sim.send_event("Alarm", {"Message": "user apiuser with s3cret! logged in", "Pin": "4821"})
         sim.receive_sms(1, SENDER, "your s3cret! and PIN 4821")
         until(lambda: len(gw.inbox()) == 1)
-    text = path.read_text()
+    text = "".join(json.loads(line)["data"] for line in path.read_text().splitlines())
     assert "Pin (****) Error" in text
     assert re.search(r"[Pp]in \(\d", text) is None
     for secret in ("s3cret", "apipass", "4821"):

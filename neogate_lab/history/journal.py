@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from neogate_lab.errors import StoreError
+from neogate_lab.history.forks import unforked
 from neogate_lab.history.schema import TABLES, Column, Kind, Table
 
 __all__ = ["STORE_VERSION", "Journal", "store_error"]
@@ -104,7 +105,8 @@ class Journal:
                 os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         except OSError as error:
             raise store_error(error, self.folder) from error
-        self.connect().close()
+        with unforked():
+            self.connect().close()
 
     def check(self) -> None:
         """Raise `StoreError` unless there is a store that this version can read."""
@@ -139,15 +141,11 @@ class Journal:
         """Give a connection that sees one moment of the store; it writes nothing and waits for no
         writer.
         """
-        connection = self._open()
-        try:
-            with self._translated():
-                connection.execute("PRAGMA query_only = ON")
-                connection.execute("BEGIN")
-                self._refuse_foreign(connection)
-                yield connection
-        finally:
-            connection.close()
+        with unforked(), contextlib.closing(self._open()) as connection, self._translated():
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("BEGIN")
+            self._refuse_foreign(connection)
+            yield connection
 
     @property
     def identity(self) -> tuple[int, int]:

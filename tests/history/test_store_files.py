@@ -224,3 +224,28 @@ def test_parent_and_forked_child_both_go_on(tmp_path: Path) -> None:
         tmp_path / "lab",
     )
     assert (done.stdout, done.stderr) == ("0 [3] True\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_fork_waits_until_no_thread_is_in_the_database(tmp_path: Path) -> None:
+    done = run(
+        "import os, sys, threading, time, warnings; from neogate_lab.history.store import Store\n"
+        "from tests.history.samples import measurement\n"
+        "warnings.simplefilter('ignore', DeprecationWarning)\n"
+        "store = Store(sys.argv[1]); store.append('signal', [measurement()]).result()\n"
+        "inside, left = threading.Event(), []\n"
+        "def read():\n"
+        "    with store._journal.reading() as connection:\n"
+        "        inside.set(); time.sleep(0.3)\n"
+        "        connection.execute('SELECT count(*) FROM signal').fetchall(); left.append(True)\n"
+        "reader = threading.Thread(target=read); reader.start(); inside.wait()\n"
+        "if child := os.fork():\n"
+        "    _, status = os.waitpid(child, 0); reader.join()\n"
+        "    ids = store.append('signal', [measurement()]).result()\n"
+        "    print(os.waitstatus_to_exitcode(status), left, ids)\n"
+        "else:\n"
+        "    ids = store.append('signal', [measurement()]).result()\n"
+        "    store.close(); os._exit(0 if left and ids == [2] else 1)\n",
+        tmp_path / "lab",
+    )
+    assert (done.stdout, done.stderr) == ("0 [True] [3]\n", "")
