@@ -785,3 +785,15 @@ def test_tables_go_by_the_names_of_their_verbs_too(
 def test_a_store_that_is_none_is_refused(sim: SimulatedGateway) -> None:
     with pytest.raises(InvalidRequest, match="store must be a path"):
         connect(sim, store=5)
+
+
+def test_a_message_of_an_unknown_port_is_kept_and_its_port_is_missing(
+    gw: Gateway, sim: SimulatedGateway
+) -> None:
+    since = datetime.now(UTC)
+    sim.send_event("ReceivedSMS", {"Sender": "900", "Index": "1", "Total": "1", "Content": "x"})
+    sms = gw.wait_for_sms(since=since)
+    assert (sms.port, sms.span, sms.text) == (None, None, "x")
+    frame = gw.inbox()
+    assert frame.port.isna().all()
+    assert str(frame.port.dtype) == "Int16"

@@ -1,10 +1,16 @@
-"""From an SMS event to those who wait for it: parsed, joined, committed, and only then told."""
+"""From an SMS event to those who wait for it: parsed, joined, committed, and only then told.
+
+Of several processes on one store, one records what arrives at a gateway: the holder of its lock.
+The others tell what is on record, and keep what they overhear for a while: when the holder dies,
+the next one records what that one no longer did.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -14,7 +20,7 @@ from typing import Any
 from neogate_lab.errors import GatewayClosed, NeogateError, StoreError
 from neogate_lab.link.clock import Clock
 from neogate_lab.link.inbox import Inbox, JoinedMessage, Receipt, ReceivedSms, parse_recvtime
-from neogate_lab.link.ledger import Ledger, Row
+from neogate_lab.link.ledger import Ledger, RecordLock, Row
 from neogate_lab.protocol.records import ReceivedPart, parse_received_part
 from neogate_lab.protocol.wire import Packet
 
@@ -24,6 +30,10 @@ logger = logging.getLogger(__name__)
 
 _Entry = tuple[Row | None, str, Row | None]
 
+FOLLOW_SECONDS = 0.5
+"""Between looks at what another process recorded."""
+OVERHEARD_SECONDS = 30.0
+"""For which one who follows keeps what it overheard, lest the holder died over it."""
 RETRY_SECONDS = 1.0
 """Between attempts to store what arrived, when the disk refuses it."""
 
@@ -63,23 +73,64 @@ class Inbound:
         self._listeners: list[Callable[[ReceivedSms], None]] = []
         self._waiting: set[asyncio.Future[ReceivedSms]] = set()
         self._closed = False
+        self._lock: RecordLock | None = None
+        self._recording = False
+        self._overheard: deque[tuple[datetime, ReceivedPart]] = deque()
+        self._began = self._told_until = clock.now()
+        self._told: set[int] = set()
 
     async def start(self) -> None:
-        """Take up the open parts of an earlier process, then tell what comes."""
-        since = self._clock.now() - timedelta(seconds=self._timeout)
-        stored = await asyncio.wrap_future(self._ledger.recent_parts(self._gateway, since))
-        for row, group in stored:
-            part = ReceivedPart(
-                **{
-                    name: row[name]
-                    for name in ("span", "sender", "content", "recvtime", "smsc", "reference")
-                },
-                index=row["index"],
-                total=row["total"],
-            )
-            self._inbox.restore(part, row["received_at"], group)
+        """Take up the open parts of an earlier process, or follow another; then tell what comes."""
+        self._lock = self._ledger.record_lock(self._gateway)
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._tell()), loop.create_task(self._expire())]
+        if self._lock.acquire():
+            await self._take_over()
+        else:
+            logger.info("%s: another process records what arrives", self._gateway)
+            self._tasks.append(loop.create_task(self._follow(self._lock)))
+
+    async def _take_over(self) -> None:
+        """Begin to record, with the open parts of whoever recorded before."""
+        since = self._clock.now() - timedelta(seconds=self._timeout + OVERHEARD_SECONDS)
+        stored = await asyncio.wrap_future(self._ledger.recent_parts(self._gateway, since))
+        on_record: Counter[ReceivedPart] = Counter()
+        for row, group in stored:
+            fields = {name: row[name] for name in ReceivedPart.__slots__}
+            part = ReceivedPart(**fields | {"span": row["span"] or 0})
+            on_record[part] += 1
+            self._inbox.restore(part, row["received_at"], group)
+        self._recording = True
+        for at, part in self._overheard:
+            if on_record[part]:
+                on_record[part] -= 1
+            else:
+                self._take(part, at)
+        self._overheard.clear()
+
+    async def _follow(self, lock: RecordLock) -> None:
+        """Tell what another process records, until that one ends."""
+        while not self._recording:
+            await self._clock.sleep(FOLLOW_SECONDS)
+            try:
+                free = lock.acquire()
+                await self._catch_up()
+                if free:
+                    await self._take_over()
+                    logger.info("%s: this process records what arrives now", self._gateway)
+            except (NeogateError, OSError) as error:
+                logger.error("%s: what arrives can't be followed: %s", self._gateway, error)
+            oldest = self._clock.now() - timedelta(seconds=OVERHEARD_SECONDS)
+            while self._overheard and self._overheard[0][0] < oldest:
+                self._overheard.popleft()
+
+    async def _catch_up(self) -> None:
+        since = self._told_until - timedelta(seconds=OVERHEARD_SECONDS)
+        for row in await asyncio.wrap_future(self._ledger.messages(self._gateway, since)):
+            if row["row_id"] not in self._told and row["received_at"] >= self._began:
+                self._told.add(row["row_id"])
+                self._told_until = max(self._told_until, row["received_at"])
+                self._announce(ReceivedSms(**row))
 
     async def close(self) -> None:
         """Commit what has arrived, tell it, and stop; whoever still waits gets `GatewayClosed`."""
@@ -96,6 +147,8 @@ class Inbound:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._lock is not None:
+            self._lock.release()
 
     def listen(self, listener: Callable[[ReceivedSms], None]) -> Callable[[], None]:
         """Call `listener` on the loop with each message once it is on disk; returns its undoing."""
@@ -111,12 +164,19 @@ class Inbound:
         """Take an `Event: ReceivedSMS`."""
         now = self._clock.now()
         part = parse_received_part(packet)
+        if self._recording:
+            self._take(part, now)
+        else:
+            self._overheard.append((now, part))
+
+    def _take(self, part: ReceivedPart, now: datetime) -> None:
         receipt = self._inbox.receive(part, now)
         row = {
             "received_at": now,
             "gateway": self._gateway,
-            "port": self._port_of(part.span),
             **{name: getattr(part, name) for name in part.__slots__},
+            "port": self._port(part),
+            "span": part.span or None,
         }
         self._commit(row, part, receipt, now)
 
@@ -134,11 +194,14 @@ class Inbound:
             refused.set_exception(error)
             return refused
 
+    def _port(self, part: ReceivedPart) -> int | None:
+        return self._port_of(part.span) if part.span else None
+
     def _message(self, part: ReceivedPart, joined: JoinedMessage, now: datetime) -> ReceivedSms:
         return ReceivedSms(
             gateway=self._gateway,
-            port=self._port_of(part.span),
-            span=part.span,
+            port=self._port(part),
+            span=part.span or None,
             sender=part.sender,
             text=joined.text,
             received_at=now,

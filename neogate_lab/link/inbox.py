@@ -29,6 +29,8 @@ class ReceivedSms:
 
     Attributes
     ----------
+    port, span : int or None
+        None where the gateway did not say.
     text : str
         Decoded and joined; ``[…]`` where parts are missing.
     received_at : datetime
@@ -40,8 +42,8 @@ class ReceivedSms:
     """
 
     gateway: str
-    port: int
-    span: int
+    port: int | None
+    span: int | None
     sender: str = field(repr=False)
     text: str = field(repr=False)
     received_at: datetime

@@ -17,6 +17,23 @@ Row = dict[str, Any]
 str, None is unknown. Columns left out take their empty value ("" or None); row_id is assigned."""
 
 
+class RecordLock(Protocol):
+    """Who holds it records what arrives at a gateway; its holder's death frees it."""
+
+    @property
+    def held(self) -> bool:
+        """Whether this object has it."""
+        ...
+
+    def acquire(self) -> bool:
+        """Take it if it is free; whether this object has it now. `OSError` if nobody can."""
+        ...
+
+    def release(self) -> None:
+        """Let another have it."""
+        ...
+
+
 class Ledger(Protocol):
     """Record this; what is queued; was this key used; when did this port last send."""
 
@@ -30,6 +47,10 @@ class Ledger(Protocol):
 
     def identify(self, row: Row) -> Future[bool]:
         """Commit an identity if it differs (time apart) from the port's last; True if so."""
+        ...
+
+    def record_lock(self, gateway: str) -> RecordLock:
+        """The lock of the one who records what arrives at a gateway, not taken yet."""
         ...
 
     # -- inbound ---------------------------------------------------------------------------------

@@ -22,6 +22,18 @@ _AFTER = {
 }
 
 
+class _Alone:
+    """Nobody else can record into this process's memory."""
+
+    held = True
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        return None
+
+
 class MemoryLedger:
     """Implements `Ledger` in plain lists; `tables` holds the rows by table name."""
 
@@ -42,6 +54,9 @@ class MemoryLedger:
         row_id = next(self._ids)
         self.tables.setdefault(table, []).append({**row, "row_id": row_id})
         return row_id
+
+    def record_lock(self, gateway: str) -> _Alone:  # noqa: D102
+        return _Alone()
 
     def append(self, table: str, rows: Sequence[Row]) -> Future[list[int]]:  # noqa: D102
         return self._done(lambda: [self._insert(table, row) for row in rows])
