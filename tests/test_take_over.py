@@ -1,0 +1,74 @@
+"""A recorder and a notebook on one store: what arrives is kept once, also when one is killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import neogate_lab as ng
+
+ROOT = Path(__file__).parent.parent
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)
+
+
+def recorded(path: Path) -> int:
+    """Measurements on record; none while the recorder still lays the store out."""
+    try:
+        with ng.open_store(path) as store:
+            return len(store.signal())
+    except ng.StoreError:
+        return 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills with -9")
+def test_a_notebook_takes_over_from_a_killed_recorder(tmp_path: Path) -> None:
+    store = tmp_path / "lab"
+    with ng.SimulatedGateway(restless=False) as sim:
+        recorder = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "neogate_lab.cli", "record", "--every", "10s"),
+                *("--store", str(store), f"{sim.host}:{sim.port}"),
+            ],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "NEOGATE_USERNAME": sim.username,
+                "NEOGATE_PASSWORD": sim.password,
+            },
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            # Its first tick is on record, so it has the lock by now.
+            eventually(lambda: recorded(store) > 0)
+            with ng.connect(
+                sim.host, port=sim.port, username=sim.username, password=sim.password, store=store
+            ) as gw:
+                heard: list[str] = []
+                gw.on_sms(lambda sms: heard.append(sms.text), name="hear")
+                sim.receive_sms(1, "900", "while both live")
+                eventually(lambda: heard == ["while both live"])
+                for number in range(40):
+                    sim.receive_sms(1, "900", f"message {number}")
+                    if number == 20:
+                        recorder.kill()
+                    time.sleep(0.005)
+                recorder.wait()
+                eventually(lambda: len(heard) == 41)
+                texts = list(gw.inbox().text)
+        finally:
+            recorder.kill()
+            recorder.wait()
+    assert sorted(texts) == sorted(heard)
+    assert set(texts) == {"while both live", *(f"message {number}" for number in range(40))}
