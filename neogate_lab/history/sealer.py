@@ -120,7 +120,10 @@ class Sealer:
             thread = threading.Thread(
                 target=self._background, args=(writer, due), name="neogate-sealer", daemon=True
             )
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is leaving: the rows stay in the journal
+                return
             self._thread = thread
 
     def stop(self) -> None:
