@@ -110,7 +110,7 @@ class Sealer:
     def consider(self, writer: Writer, connection: sqlite3.Connection) -> None:
         """Start sealing in the background if it is worth it; called after every commit."""
         now, changes = time.monotonic(), connection.total_changes
-        if now < self._next and changes - self._seen < SEAL_ROWS:
+        if self._stopping or (now < self._next and changes - self._seen < SEAL_ROWS):
             return
         self._next, self._seen = now + _PAUSE_S, changes
         due: list[Table] = []

@@ -81,10 +81,10 @@ class Store:
         self._journal = Journal(self._path)
         self._journal.create()
         self._owners = Owners(self._path / "owners")
-        doomed = self._path if temporary else None
-        on_stop = partial(_clean_up, self._owners, doomed, os.getpid())
         self._segments = self._path / "segments"
         sealer = self._sealer = Sealer(self._journal, self._segments, clock)
+        doomed = self._path if temporary else None
+        on_stop = partial(_clean_up, self._owners, sealer, doomed, os.getpid())
         self._writer = Writer(self._journal, on_stop, sealer.consider)
         self._closed = False
         # A store that nobody holds any more ends by itself, but waiting is for `close` alone.
@@ -514,7 +514,8 @@ def _let_go(sealer: Sealer, writer: Writer) -> None:
     writer.stop()
 
 
-def _clean_up(owners: Owners, temporary: Path | None, pid: int) -> None:
+def _clean_up(owners: Owners, sealer: Sealer, temporary: Path | None, pid: int) -> None:
     owners.release()
     if temporary is not None and os.getpid() == pid:  # a forked child leaves it to its parent
+        sealer.close()  # the last commit may have started it: it must add no file to what goes
         shutil.rmtree(temporary, ignore_errors=True)
