@@ -19,6 +19,7 @@ __all__ = [
     "enqueue",
     "enqueue_many",
     "look",
+    "move",
     "settle",
     "waiting",
 ]
@@ -30,6 +31,7 @@ _MAY_BECOME = {
     "queued": ("cancelled", "failed"),
     "written": ("sent", "failed", "unknown"),
     "unknown": ("sent", "failed"),
+    "failed": ("sent",),
 }
 _DAY_US = 24 * 3600 * 1_000_000
 
@@ -127,6 +129,14 @@ def claim(
     values = {"status": "written", "written_at": now, "status_at": now}
     codec.update(connection, OUTBOX, row_id, values)
     return 0.0
+
+
+def move(connection: sqlite3.Connection, row_id: int, *, port: int, span: int, owner: str) -> Row:
+    """Give a queued row of this owner another port; the row after it."""
+    row = _row(connection, row_id)
+    if row["status"] == "queued" and row["owner"] == owner:
+        codec.update(connection, OUTBOX, row_id, {"port": port, "span": span})
+    return _row(connection, row_id)
 
 
 def settle(

@@ -269,6 +269,13 @@ class Store:
             )
         )
 
+    def move(self, row_id: int, *, port: int, span: int) -> Future[Row]:
+        """Commit another port for a queued SMS of this object; its row."""
+        owner = self._owners.name
+        return self._writer.submit(
+            lambda c: outbox.move(c, row_id, port=port, span=span, owner=owner)
+        )
+
     def settle(
         self, id: str, status: str, *, now: datetime, error: str = "", smsc: str = ""
     ) -> Future[Row | None]:

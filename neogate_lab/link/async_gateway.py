@@ -192,6 +192,7 @@ class AsyncGateway:
             self._ledger,
             self._connection,
             self._transmit,
+            self._ports.up,
             interval=options.sms_interval,
             status_timeout=options.sms_status_timeout,
             clock=self._clock,
@@ -503,7 +504,8 @@ class AsyncGateway:
         Parameters
         ----------
         messages : iterable of mapping
-            ``to``, ``text``, ``port`` (a number, or "auto": spread over the ports that are up) and,
+            ``to``, ``text``, ``port`` (a number, or "auto": spread over the ports that are up; one
+            that waits moves on when its port goes down, and no more once it was written) and,
             optionally, ``key``. Without a key a message gets one made of `batch`, its number, its
             text, and how often the same came before in `messages`: so the same batch again sends
             nothing twice, whatever its ports.
@@ -874,8 +876,8 @@ class AsyncGateway:
             sms_id, accepted, smsc = await self._reports.get()
             try:
                 await self._outbox.report(sms_id, accepted, smsc)
-            except NeogateError as error:
-                logger.error("%s: a send report could not be stored: %s", self._where, error)
+            except Exception:  # one report must not take the others down
+                logger.exception("%s: a send report could not be stored", self._where)
             self._reports.task_done()
 
     async def _call_handlers(self) -> None:

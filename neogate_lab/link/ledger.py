@@ -75,6 +75,11 @@ class Ledger(Protocol):
         ...
 
     # -- outbound --------------------------------------------------------------------------------
+    @property
+    def owner(self) -> str:
+        """What marks the rows of outbox that are this object's to send."""
+        ...
+
     def enqueue(
         self, row: Row, *, retry_failed: bool = False, budget: int | None = None
     ) -> Future[tuple[Row, bool]]:
@@ -116,12 +121,19 @@ class Ledger(Protocol):
         """
         ...
 
+    def move(self, row_id: int, *, port: int, span: int) -> Future[Row]:
+        """Commit another port for a queued row of this owner; the row after it, unchanged when it
+        is no such row.
+        """
+        ...
+
     def settle(
         self, id: str, status: str, *, now: Any, error: str = "", smsc: str = ""
     ) -> Future[Row | None]:
         """Commit what became of the SMS with this wire id; the row after it, None for a foreign id.
-        `written` and `unknown` may become sent or failed, `written` may become unknown, `queued`
-        may become cancelled or failed; any other change is ignored and the row returned as is.
+        `written` and `unknown` may become sent or failed, `written` may become unknown, `failed`
+        may become sent, `queued` may become cancelled or failed; any other change is ignored and
+        the row returned as is.
         """
         ...
 

@@ -19,6 +19,7 @@ _AFTER = {
     "queued": ("cancelled", "failed"),
     "written": ("sent", "failed", "unknown"),
     "unknown": ("sent", "failed"),
+    "failed": ("sent",),
 }
 
 
@@ -36,6 +37,8 @@ class _Alone:
 
 class MemoryLedger:
     """Implements `Ledger` in plain lists; `tables` holds the rows by table name."""
+
+    owner = ""
 
     def __init__(self) -> None:
         self.tables: dict[str, list[Row]] = {}
@@ -195,13 +198,24 @@ class MemoryLedger:
             mine = next((row for row in rows if row["row_id"] == row_id), None)
             if mine is None or mine["status"] != "queued":
                 return -1.0
-            last = self._written(mine["gateway"], mine["port"])
-            # A clock set back must not silence the port for hours.
+            # A time far ahead is by a clock that was set back since: it must not block for long.
+            last = self._written(
+                mine["gateway"], mine["port"], until=now + timedelta(seconds=interval)
+            )
             wait = 0.0 if last is None else interval - (now - last).total_seconds()
-            if 0 < wait <= interval:
+            if wait > 0:
                 return wait
             mine.update(status="written", written_at=now, status_at=now)
             return 0.0
+
+        return self._done(act)
+
+    def move(self, row_id: int, *, port: int, span: int) -> Future[Row]:  # noqa: D102
+        def act() -> Row:
+            row = next(row for row in self.tables["outbox"] if row["row_id"] == row_id)
+            if row["status"] == "queued":
+                row.update(port=port, span=span)
+            return dict(row)
 
         return self._done(act)
 
@@ -228,11 +242,13 @@ class MemoryLedger:
             ]
         )
 
-    def _written(self, gateway: str, port: int) -> datetime | None:
+    def _written(
+        self, gateway: str, port: int, *, until: datetime | None = None
+    ) -> datetime | None:
         """When a port last sent."""
         times = (
             row["written_at"]
             for row in self.tables.get("outbox", [])
             if (row["gateway"], row["port"]) == (gateway, port) and row["written_at"] is not None
         )
-        return max(times, default=None)
+        return max((time for time in times if until is None or time <= until), default=None)

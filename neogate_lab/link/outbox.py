@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -24,6 +25,8 @@ from neogate_lab.errors import (
     InvalidRequest,
     NeogateError,
     NoAnswer,
+    ProtocolError,
+    StoreError,
 )
 from neogate_lab.link.clock import Clock
 from neogate_lab.link.ledger import Ledger, Row
@@ -41,6 +44,10 @@ CLOSED = "nothing was sent: the gateway object was closed"
 
 FOLLOW_SECONDS = 0.5
 """Between looks at SMS that another process sends."""
+RETRY_SECONDS = 1.0
+"""Between attempts to store a report, when the disk refuses it."""
+PORTS_SECONDS = 2.0
+"""Between looks for a port that is up, when none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,11 @@ def new_id() -> str:
 
 
 def due_times(rows: Iterable[Row], now: datetime, interval: float) -> list[datetime | None]:
-    """When each queued row's turn comes; rows as `Ledger.waiting` gives them, oldest first."""
+    """When each queued row's turn comes; rows as `Ledger.waiting` gives them, oldest first.
+
+    A port that last sent in the future did so by a clock that was set back since: it waits for one
+    interval at most.
+    """
     step = timedelta(seconds=interval)
     turn: dict[int, datetime] = {}
     due: list[datetime | None] = []
@@ -118,7 +129,7 @@ def due_times(rows: Iterable[Row], now: datetime, interval: float) -> list[datet
             due.append(None)
             continue
         last = row.get("port_written_at")
-        free = turn.get(row["port"], now if last is None else last + step)
+        free = turn.get(row["port"], now if last is None else min(last, now) + step)
         due.append(max(now, free))
         turn[row["port"]] = max(now, free) + step
     return due
@@ -143,6 +154,7 @@ class _Entry:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     failure: NeogateError | None = None
     mine: bool = False
+    roams: bool = False
     earlier: bool = False
     listeners: list[Progress] = field(default_factory=list)
 
@@ -182,6 +194,8 @@ class Outbox:
         Where every state is committed.
     transmit : callable
         Hands one row to the session before its first suspension, and returns at the reply.
+    ports_up : callable
+        (port, span) of every port that can send now, as the gateway says.
     interval, status_timeout : float
         Seconds between two SMS of a port; seconds until a missing report makes it ``unknown``.
     """
@@ -191,6 +205,7 @@ class Outbox:
         ledger: Ledger,
         link: Link,
         transmit: Callable[[Row], Awaitable[None]],
+        ports_up: Callable[[], Awaitable[Collection[tuple[int, int]]]],
         *,
         interval: float,
         status_timeout: float,
@@ -199,6 +214,7 @@ class Outbox:
         self._ledger = ledger
         self._link = link
         self._transmit = transmit
+        self._ports_up = ports_up
         self._interval = interval
         self._status_timeout = status_timeout
         self._clock = clock
@@ -232,7 +248,8 @@ class Outbox:
             Called with what is known at once, and at every change.
         """
         patience = self._status_timeout if timeout is None else timeout
-        stored, mine = await self._enqueue(row, budget)
+        stored, fresh = await self._enqueue(row, budget)
+        mine = fresh or self._is_left_over(stored)
         entry = self._admit(stored, mine, progress)
         if mine and self._closed:
             await self._withdraw_closed(entry)
@@ -249,11 +266,18 @@ class Outbox:
         retry_failed: bool,
         budget: int | None,
         any_port: Collection[str],
+        roaming: Collection[str],
         progress: Callable[[int, SmsResult], object] | None,
     ) -> list[SmsResult] | list[InvalidRequest | None]:
         """Queue a batch, all of it or nothing, and wait for what becomes of it.
 
         It waits for a link that is down as long as it takes; an interrupt withdraws what is queued.
+
+        Parameters
+        ----------
+        any_port, roaming : collection of str
+            Keys that stand for their SMS whatever port that took; keys whose SMS, while queued,
+            leaves a port that is not up for one that is.
 
         Returns
         -------
@@ -281,15 +305,17 @@ class Outbox:
         own: list[_Entry] = []
         for number, answer in enumerate(answers):
             assert isinstance(answer, tuple)
+            stored, fresh = answer
+            mine = fresh or self._is_left_over(stored)
             tell = None if progress is None else functools.partial(progress, number)
-            entries.append(self._admit(*answer, tell))
-            if answer[1]:
+            entries.append(self._admit(stored, mine, tell, roams=stored["key"] in roaming))
+            if mine:
                 own.append(entries[-1])
         if self._closed:
             await self._withdraw_all(own, error=CLOSED)
         await self._finish(entries, self._status_timeout, own, link_patience=float("inf"))
-        mine = {id(entry) for entry in own}
-        return [replace(entry.result(), earlier=id(entry) not in mine) for entry in entries]
+        ours = {id(entry) for entry in own}
+        return [replace(entry.result(), earlier=id(entry) not in ours) for entry in entries]
 
     async def resume(self, gateway: str, *, wait: bool) -> list[SmsResult]:
         """Send what dead owners left queued, and learn what became of what they had written."""
@@ -297,6 +323,8 @@ class Outbox:
         rows = await asyncio.wrap_future(self._ledger.waiting(gateway))
         left = [row for row in rows if row["status"] == "written" and not row["owner_alive"]]
         entries = [self._admit(row, False, None) for row in left]
+        known = {row["id"] for row in adopted}
+        adopted += [row for row in rows if row["id"] not in known and self._is_left_over(row)]
         own = [self._admit(row, True, None) for row in adopted]
         entries += own
         if wait:
@@ -313,12 +341,23 @@ class Outbox:
             if row["status"] == "queued"
         ]
 
-    def _admit(self, stored: Row, mine: bool, progress: Progress | None) -> _Entry:
+    def _is_left_over(self, stored: Row) -> bool:
+        """Whether a queued row is this owner's, and yet nobody sends it: the store failed then."""
+        return (
+            stored["status"] == "queued"
+            and stored["owner"] == self._ledger.owner
+            and stored["id"] not in self._entries
+        )
+
+    def _admit(
+        self, stored: Row, mine: bool, progress: Progress | None, *, roams: bool = False
+    ) -> _Entry:
         """Take a row of the ledger up: send it, listen for its report, or look who else sends."""
         sms_id = stored["id"]
         if stored["status"] == "written" and not self._closed:  # by an earlier call
             self.watch(stored)
         entry = self._entries.get(sms_id) or self._foreign.get(sms_id) or _Entry(stored)
+        entry.roams = entry.roams or roams
         if progress is not None:
             entry.listeners.append(progress)
         if mine and not self._closed:
@@ -392,16 +431,29 @@ class Outbox:
             self._start(self._guard(entry, self._give_up_later))
 
     async def report(self, sms_id: str, accepted: bool, smsc: str) -> None:
-        """Commit what the gateway says became of an SMS; ids of other clients are ignored."""
-        row = await asyncio.wrap_future(
-            self._ledger.settle(
-                sms_id,
-                "sent" if accepted else "failed",
-                now=self._clock.now(),
-                error="" if accepted else REPORTED_FAILURE,
-                smsc=smsc,
-            )
-        )
+        """Commit what the gateway says became of an SMS; ids of other clients are ignored.
+
+        It tries as often as it takes: the gateway says it only once.
+        """
+        now = self._clock.now()
+        complained = False
+        while True:
+            try:
+                row = await asyncio.wrap_future(
+                    self._ledger.settle(
+                        sms_id,
+                        "sent" if accepted else "failed",
+                        now=now,
+                        error="" if accepted else REPORTED_FAILURE,
+                        smsc=smsc,
+                    )
+                )
+                break
+            except StoreError as error:
+                if not complained:
+                    logger.error("sms %s: its report waits to be stored: %s", sms_id, error)
+                    complained = True
+                await self._clock.sleep(RETRY_SECONDS)
         entry = self._entries.get(sms_id)
         if row is not None and entry is not None:
             entry.become(row)
@@ -458,15 +510,47 @@ class Outbox:
             self._entries.pop(entry.row["id"], None)
 
     async def _deliver(self, entry: _Entry) -> None:
-        async with self._turns.setdefault(entry.row["port"], asyncio.Lock()):
-            while entry.status == "queued":
-                await self._link.wait_until_up()
-                delay = await self._claim(entry)
-                if delay > 0:
-                    await self._clock.sleep(delay)
-                elif delay == 0:
-                    await self._write(entry)
+        while entry.status == "queued":
+            port = entry.row["port"]
+            async with self._turns.setdefault(port, asyncio.Lock()):
+                await self._take_turn(entry)
+            if entry.status == "queued" and entry.row["port"] == port:
+                await self._clock.sleep(PORTS_SECONDS)
         await self._give_up_later(entry)
+
+    async def _take_turn(self, entry: _Entry) -> None:
+        """Write it when its port may send; one that roams stays queued if that port is not up."""
+        while entry.status == "queued":
+            await self._link.wait_until_up()
+            if entry.roams and not await self._can_stay(entry):
+                return
+            delay = await self._claim(entry)
+            if delay > 0:
+                await self._clock.sleep(delay)
+            elif delay == 0:
+                await self._write(entry)
+
+    async def _can_stay(self, entry: _Entry) -> bool:
+        """Whether its port is up; if not, it moves to the one of those up that has least to do."""
+        try:
+            up = {port: (port, span) for port, span in await self._ports_up()}
+        except ConnectionLost:
+            return False  # nothing can be sent now
+        except (CommandRefused, NoAnswer, ProtocolError):
+            return True  # nothing speaks against its port
+        if entry.row["port"] in up or not up or entry.status != "queued":
+            return entry.row["port"] in up
+        others = self._entries.values()
+        load = Counter(other.row["port"] for other in others if other.row["status"] == "queued")
+        port, span = up[min(up, key=lambda number: (load[number], number))]
+        logger.info(
+            "sms %s: port %s is down, port %s takes it", entry.row["id"], entry.row["port"], port
+        )
+        row = await asyncio.wrap_future(
+            self._ledger.move(entry.row["row_id"], port=port, span=span)
+        )
+        entry.become(row)
+        return False
 
     async def _claim(self, entry: _Entry) -> float:
         """Commit the row as written if it is its turn: 0.0, else the seconds to wait."""
@@ -509,7 +593,9 @@ class Outbox:
         written_at: datetime | None = entry.row.get("written_at")
         if entry.status == "written" and written_at is not None:
             age = (self._clock.now() - written_at).total_seconds()
-            await self._sleep_while_written(entry, self._status_timeout - age)
+            left = self._status_timeout - age
+            # Never longer than asked for, though the clock was set back since.
+            await self._sleep_while_written(entry, min(left, self._status_timeout))
         if entry.status == "written":
             await self._settle(entry, "unknown", error=NO_REPORT)
 

@@ -132,7 +132,12 @@ class SmsDesk:
                 [answer for answer in answers if not isinstance(answer, InvalidRequest)]
             )
         results = await self._outbox.send_many(
-            rows, retry_failed=retry_failed, budget=budget, any_port=any_port, progress=progress
+            rows,
+            retry_failed=retry_failed,
+            budget=budget,
+            any_port=any_port,
+            roaming={draft.key for draft in drafts if draft.port is None},
+            progress=progress,
         )
         _check_queued([None if isinstance(found, SmsResult) else found for found in results])
         return [found for found in results if isinstance(found, SmsResult)]

@@ -97,6 +97,15 @@ def test_only_a_dead_owners_queued_row_is_taken_over(store: Store, other: Store)
     assert other.enqueue(sms(key="k")).result()[1] is False, "it goes on once"
 
 
+def test_only_its_owner_moves_a_row_and_only_while_it_is_queued(store: Store, other: Store) -> None:
+    row_id = queue(store, port=1, span=2)
+    assert other.move(row_id, port=3, span=4).result()["port"] == 1
+    moved = store.move(row_id, port=3, span=4).result()
+    assert (moved["port"], moved["span"]) == (3, 4)
+    store.claim(row_id, now=at(1), interval=0).result()
+    assert store.move(row_id, port=1, span=2).result()["port"] == 3
+
+
 # -- budget ------------------------------------------------------------------------------------
 
 
@@ -180,6 +189,7 @@ ALLOWED = {
     "queued": {"cancelled", "failed"},
     "written": {"sent", "failed", "unknown"},
     "unknown": {"sent", "failed"},
+    "failed": {"sent"},
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -97,7 +98,9 @@ class World:
         self.error: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
-        self.tasks: list[asyncio.Task[SmsResult]] = []
+        self.tasks: list[asyncio.Task[Any]] = []
+        self.up: set[int] = {1, 2, 3}
+        self.ports_error: Exception | None = None
         self.outbox = self.fresh()
 
     def fresh(self) -> Outbox:
@@ -105,6 +108,7 @@ class World:
             self.ledger,
             self.link,
             self._transmit,
+            self._ports_up,
             interval=INTERVAL,
             status_timeout=STATUS_TIMEOUT,
             clock=self.clock,
@@ -119,6 +123,11 @@ class World:
         if self.error is not None:
             raise self.error
 
+    async def _ports_up(self) -> list[tuple[int, int]]:
+        if self.ports_error is not None:
+            raise self.ports_error
+        return [(port, port + 1) for port in sorted(self.up)]
+
     def row(self, sms_id: str) -> Row:
         return next(row for row in self.ledger.tables["outbox"] if row["id"] == sms_id)
 
@@ -131,7 +140,27 @@ class World:
         budget: int | None = None,
         **changes: Any,
     ) -> asyncio.Task[SmsResult]:
-        row = {
+        row = self.draft(sms_id) | changes
+        coroutine = self.outbox.send(row, wait=wait, timeout=timeout, budget=budget)
+        task = asyncio.create_task(coroutine)
+        self.tasks.append(task)
+        return task
+
+    def send_auto(self, *ports: int) -> asyncio.Task[Any]:
+        """A batch of rows that may go by any port, each planned for one."""
+        rows = [
+            self.draft(f"ng{number}") | {"key": f"k{number}", "port": port, "span": port + 1}
+            for number, port in enumerate(ports, 1)
+        ]
+        keys = {row["key"] for row in rows}
+        coroutine = self.outbox.send_many(
+            rows, retry_failed=False, budget=None, any_port=keys, roaming=keys, progress=None
+        )
+        self.tasks.append(asyncio.create_task(coroutine))
+        return self.tasks[-1]
+
+    def draft(self, sms_id: str) -> Row:
+        return {
             "queued_at": self.clock.now(),
             "gateway": "lab",
             "port": 1,
@@ -144,9 +173,6 @@ class World:
             "key": "",
             "status": "queued",
         }
-        coroutine = self.outbox.send(row | changes, wait=wait, timeout=timeout, budget=budget)
-        self.tasks.append(asyncio.create_task(coroutine))
-        return self.tasks[-1]
 
 
 @pytest.fixture
@@ -247,13 +273,17 @@ async def test_a_report_before_the_reply_and_a_doubled_one_change_nothing(
     assert world.row("ng1")["status"] == "sent"
 
 
-async def test_a_contradicting_report_is_ignored(world: World) -> None:
+@pytest.mark.parametrize("reports", [(True, False), (False, True)])
+async def test_of_contradicting_reports_the_one_that_it_was_sent_counts(
+    world: World, reports: tuple[bool, ...]
+) -> None:
     sending = world.send()
     await turn()
-    await world.outbox.report("ng1", True, "")
-    await world.outbox.report("ng1", False, "")
+    for accepted in reports:
+        await world.outbox.report("ng1", accepted, "+7916")
     await sending
-    assert world.row("ng1")["status"] == "sent"
+    row = world.row("ng1")
+    assert (row["status"], row["error"]) == ("sent", "")
 
 
 async def test_the_report_of_a_stranger_is_ignored(world: World) -> None:
@@ -400,6 +430,77 @@ async def test_the_withdrawal_frees_the_port(world: World) -> None:
     assert not third.done()
 
 
+# -- any port that is up -------------------------------------------------------------------------
+async def test_one_that_waits_leaves_a_port_that_went_down(world: World) -> None:
+    world.send_auto(1, 1, 2)
+    await turn()
+    assert world.written == ["ng1", "ng3"]
+    world.up = {2, 3}
+    await world.clock.advance(INTERVAL)
+    assert world.written == ["ng1", "ng3", "ng2"]
+    assert [world.row(sms)["port"] for sms in ("ng1", "ng2", "ng3")] == [1, 2, 2]
+    assert world.row("ng2")["span"] == 3
+
+
+async def test_on_its_new_port_it_keeps_the_pace(world: World) -> None:
+    world.send_auto(1, 1, 2)
+    await turn()
+    world.up = {2}
+    await world.clock.advance(INTERVAL - 1)
+    assert "ng2" not in world.written
+    await world.clock.advance(1)
+    assert world.row("ng2")["port"] == 2
+    first, second = (world.row(sms)["written_at"] for sms in ("ng3", "ng2"))
+    assert (second - first).total_seconds() >= INTERVAL
+
+
+async def test_once_written_it_stays(world: World) -> None:
+    world.gate.clear()
+    world.send_auto(1)
+    await turn()
+    world.up = {2}
+    world.error = ConnectionLost("gone")
+    world.gate.set()
+    await world.clock.advance(STATUS_TIMEOUT + 1)
+    assert world.written == ["ng1"]
+    assert (world.row("ng1")["port"], world.row("ng1")["status"]) == (1, "unknown")
+
+
+async def test_while_no_port_is_up_it_waits(world: World) -> None:
+    world.up = set()
+    world.send_auto(1)
+    named = world.send("named")
+    await world.clock.advance(60)
+    assert world.written == [
+        "named"
+    ]  # its port was asked for: whether it can is the gateway's word
+    world.up = {2}
+    await world.clock.advance(INTERVAL)
+    assert world.written == ["named", "ng1"]
+    assert world.row("ng1")["port"] == 2
+    assert not named.done()
+
+
+@pytest.mark.parametrize("error", [CommandRefused("no"), NoAnswer("silent")])
+async def test_a_gateway_that_does_not_say_which_are_up_gets_it_as_planned(
+    world: World, error: Exception
+) -> None:
+    world.ports_error = error
+    world.send_auto(1)
+    await turn()
+    assert world.written == ["ng1"]
+
+
+async def test_a_link_lost_while_it_asks_leaves_it_queued(world: World) -> None:
+    world.ports_error = ConnectionLost("gone")
+    world.send_auto(1)
+    await turn()
+    assert world.row("ng1")["status"] == "queued"
+    world.ports_error = None
+    await world.clock.advance(INTERVAL)
+    assert world.written == ["ng1"]
+
+
 # -- keys and budget -------------------------------------------------------------------------------
 async def test_the_same_key_gives_the_earlier_result(world: World) -> None:
     first = world.send("ng1", key="k")
@@ -483,6 +584,67 @@ async def test_what_could_not_be_recorded_is_not_sent(
         await world.send()
     assert world.written == []
     assert "7900" not in caplog.text
+
+
+async def test_what_a_broken_store_left_queued_is_sent_by_the_same_call_again(
+    world: World,
+) -> None:
+    world.ledger.broken = {"claim", "settle"}
+    with pytest.raises(StoreError):
+        await world.send(key="k")
+    assert world.row("ng1")["status"] == "queued"
+    world.ledger.broken = set()
+    again = world.send("ng2", key="k")
+    await turn()
+    assert world.written == ["ng1"]
+    await world.outbox.report("ng1", True, "")
+    assert ((await again).id, (await again).earlier) == ("ng1", False)
+
+
+async def test_what_a_broken_store_left_queued_can_be_resumed(world: World) -> None:
+    world.ledger.broken = {"claim", "settle"}
+    with pytest.raises(StoreError):
+        await world.send()
+    world.ledger.broken = set()
+    (result,) = await world.outbox.resume("lab", wait=False)
+    await turn()
+    assert (world.written, result.id) == (["ng1"], "ng1")
+    assert await world.outbox.resume("lab", wait=False) == []
+
+
+async def test_a_clock_set_back_prolongs_no_wait(world: World) -> None:
+    world.send()
+    await turn()
+    await world.outbox.close()
+    world.row("ng1")["written_at"] += timedelta(hours=5)  # by the clock of then
+    world.outbox = world.fresh()
+    world.send("ng2")
+    waiting = world.send("ng3")
+    await turn()
+    (queued,) = await world.outbox.waiting("lab")
+    assert queued.due_at == START + timedelta(seconds=INTERVAL)
+    world.outbox.watch(world.row("ng1"))
+    await world.clock.advance(STATUS_TIMEOUT + 1)
+    assert world.row("ng1")["status"] == "unknown"
+    assert world.written == ["ng1", "ng2", "ng3"]
+    assert not waiting.done()
+
+
+async def test_a_report_that_can_not_be_stored_is_not_lost(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    sending = world.send()
+    await turn()
+    world.ledger.broken = {"settle"}
+    reporting = asyncio.create_task(world.outbox.report("ng1", True, "+7916"))
+    world.tasks.append(reporting)
+    await world.clock.advance(5)
+    assert not sending.done()
+    world.ledger.broken = set()
+    await world.clock.advance(1)
+    assert (await sending).status == "sent"
+    assert reporting.done()
+    assert caplog.text.count("waits to be stored") == 1
 
 
 async def test_closing_withdraws_what_is_queued(world: World) -> None:

@@ -54,6 +54,24 @@ def test_auto_spreads_over_the_ports_that_are_up(sim: ng.SimulatedGateway, gw: n
     assert list(answer.port) == [1, 1, 1, 2, 2, 2, 1]  # the one with the least to do
 
 
+def test_what_waits_on_a_port_that_goes_down_takes_another(
+    sim: ng.SimulatedGateway, connect: Connect
+) -> None:
+    gw = connect(sms_interval=1.0)
+
+    def unplug() -> None:
+        until(lambda: list(gw.outbox(status="sent").port) == [1, 2, 3])
+        sim.set_status(2, registered=False)
+
+    unplugging = threading.Thread(target=unplug)
+    unplugging.start()
+    answer = send(gw, people(5, port=[1, 2, 3, "auto", "auto"]))  # planned for 1 and 2
+    unplugging.join()
+    assert list(answer.status) == ["sent"] * 5
+    assert list(answer.port) == [1, 2, 3, 1, 3]
+    assert {sms.to: sms.port for sms in sim.sent} == dict(zip(answer.to, answer.port, strict=True))
+
+
 def test_without_a_port_that_is_up_auto_finds_none(
     sim: ng.SimulatedGateway, gw: ng.Gateway
 ) -> None:
