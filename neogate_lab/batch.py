@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.frames import frame_of
 from neogate_lab.history.schema import VIEWS
+from neogate_lab.link import batch as batches
 from neogate_lab.link.outbox import SmsResult
 from neogate_lab.progress import Bar
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["BatchBar", "as_frame", "messages_of", "results_of"]
 
 _NEEDED = ("to", "text", "port")
+_READ = (*_NEEDED, "key")
 _ENDED = frozenset({"sent", "failed", "unknown", "cancelled"})
 
 
@@ -47,8 +49,12 @@ def messages_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     Raises
     ------
     InvalidRequest
-        A column is missing.
+        A column is missing, is there twice, or has nearly the right name.
     """
+    batches.check_names(frame.columns)
+    twice = [name for name in _READ if list(frame.columns).count(name) > 1]
+    if twice:
+        raise InvalidRequest(f"the frame has two columns {' and '.join(twice)}: keep one")
     missing = [name for name in _NEEDED if name not in frame.columns]
     if missing and len(frame):
         hint = '; port may be "auto" in every row' if "port" in missing else ""
@@ -56,7 +62,7 @@ def messages_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
             f"the frame has no column {', '.join(missing)}: send_many() needs to, text and port, "
             f"and takes key{hint}"
         )
-    names = [name for name in (*_NEEDED, "key") if name in frame.columns]
+    names = [name for name in _READ if name in frame.columns]
     cells = (frame[name].tolist() for name in names)
     return [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
 
@@ -77,15 +83,17 @@ class BatchBar:
     """Counts the SMS of a batch that came to their end, in a bar."""
 
     def __init__(self, total: int) -> None:
+        self._queued = False
         self._ended: set[int] = set()
         self._bar = Bar("SMS", total, "SMS")
 
     def show(self, number: int, result: SmsResult) -> None:
         """Take a change; called from one thread."""
+        self._queued = True
         if result.status in _ENDED:
             self._ended.add(number)
             self._bar.show(len(self._ended))
 
     def close(self) -> None:
-        """Leave it as it stands."""
-        self._bar.close()
+        """Leave it as it stands; one of a batch that was refused goes away."""
+        self._bar.close(leave=self._queued)

@@ -30,6 +30,9 @@ class Bar:
         """Move it to `done`."""
         self._bar.update(done - self._bar.n)
 
-    def close(self) -> None:
-        """Leave it as it stands."""
+    def close(self, *, leave: bool = True) -> None:
+        """Leave it as it stands, or take it away."""
+        if not leave:
+            self._bar.leave = False
+            self._bar.total = None  # a notebook's keeps the bar of what it takes for unfinished
         self._bar.close()

@@ -206,8 +206,8 @@ def _spend(connection: sqlite3.Connection, now: int, segments: int, budget: int)
     ).fetchone()
     if spent + segments > budget:
         raise BudgetExceeded(
-            f"this SMS takes {segments} segments, and {spent} of the {budget} that sms_budget "
-            "allows in 24 hours are used: wait, or raise sms_budget"
+            f"segments of this SMS: {segments}; used in 24 hours: {spent}, of the {budget} that "
+            "sms_budget allows. Nothing was sent: wait, or raise sms_budget"
         )
 
 

@@ -6,18 +6,19 @@ import hashlib
 import json
 import numbers
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from neogate_lab.errors import InvalidRequest
 
-__all__ = ["AUTO", "Draft", "bad_rows", "drafts", "spread"]
+__all__ = ["AUTO", "Draft", "bad_rows", "check_names", "drafts", "spread"]
 
 AUTO = "auto"
 """In place of a port: whichever is up and has the least to do."""
 
 _COLUMNS = ("to", "text", "port")
+_NAMES = (*_COLUMNS, "key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,20 @@ def drafts(
     return made
 
 
+def check_names(names: Iterable[Any]) -> None:
+    """Raise `InvalidRequest` for a name that is nearly one of a batch's: it would go unread."""
+    alike = [
+        name
+        for name in names
+        if isinstance(name, str) and name not in _NAMES and name.strip().casefold() in _NAMES
+    ]
+    if alike:
+        raise InvalidRequest(
+            f"{', '.join(map(repr, alike))} would not be read: a batch's names are to, text, port "
+            "and key, in small letters"
+        )
+
+
 def bad_rows(wrong: Mapping[int, str]) -> InvalidRequest:
     """The one error for all bad rows: their numbers by reason, never what they hold."""
     reasons: dict[str, list[int]] = {}
@@ -126,6 +141,9 @@ def spread(rows: Sequence[Draft], up: Sequence[int], waiting: Mapping[int, int])
 
 
 def _read(message: Mapping[str, Any]) -> tuple[str, str, int | None, str]:
+    if not isinstance(message, Mapping):
+        raise InvalidRequest(f"it is of type {type(message).__name__}: give a mapping")
+    check_names(message)
     missing = [name for name in _COLUMNS if _is_missing(message.get(name))]
     if missing:
         hint = ': give a number, or "auto"' if missing == ["port"] else ""
@@ -134,7 +152,7 @@ def _read(message: Mapping[str, Any]) -> tuple[str, str, int | None, str]:
     if _is_missing(key):
         key = ""
     if not isinstance(key, str):
-        raise InvalidRequest(f"its key is a {type(key).__name__}: give it as text")
+        raise InvalidRequest(f"its key is of type {type(key).__name__}: give it as text")
     return message["to"], message["text"], _port(message["port"]), key
 
 
@@ -150,13 +168,15 @@ def _port(port: Any) -> int | None:
 
 
 def _is_missing(value: Any) -> bool:
-    """None, NaN, NaT and pandas' NA; the last can't be asked for its truth."""
+    """None, NaN, NaT and pandas' NA, which can't be asked for its truth; nor can arrays."""
     if value is None:
         return True
     try:
         return bool(value != value)
     except TypeError:
         return True
+    except ValueError:
+        return False
 
 
 def _derived(batch: str, to: str, text: str, times: int) -> str:

@@ -125,7 +125,7 @@ class SmsDesk:
                     rehearse=True,
                 )
             )
-            _check_queued(
+            self._check_queued(
                 [answer if isinstance(answer, InvalidRequest) else None for answer in answers]
             )
             return await self._rehearsed(
@@ -139,7 +139,7 @@ class SmsDesk:
             roaming={draft.key for draft in drafts if draft.port is None},
             progress=progress,
         )
-        _check_queued([None if isinstance(found, SmsResult) else found for found in results])
+        self._check_queued([None if isinstance(found, SmsResult) else found for found in results])
         return [found for found in results if isinstance(found, SmsResult)]
 
     async def _plan(
@@ -189,6 +189,18 @@ class SmsDesk:
             "status": "queued",
         }
 
+    def _check_queued(self, errors: Sequence[InvalidRequest | None]) -> None:
+        wrong = {number: error for number, error in enumerate(errors) if error is not None}
+        for number, error in wrong.items():
+            if isinstance(error, BudgetExceeded):
+                raise BudgetExceeded(
+                    f"the batch goes over sms_budget={self._options.sms_budget}, the segments that "
+                    f"may be sent in 24 hours: row {number} is the first that does not fit. "
+                    "Nothing was sent: wait, send fewer, or raise sms_budget"
+                ) from error
+        if wrong:
+            raise batches.bad_rows({number: str(error) for number, error in wrong.items()})
+
     async def _rehearsed(self, answers: Sequence[tuple[Row, bool]]) -> list[SmsResult]:
         waiting = await asyncio.wrap_future(self._ledger.waiting(self._gateway))
         known = {row["port"]: row["port_written_at"] for row in waiting}
@@ -202,12 +214,3 @@ class SmsDesk:
             else SmsResult.of(row, earlier=True)
             for row, new in answers
         ]
-
-
-def _check_queued(errors: Sequence[InvalidRequest | None]) -> None:
-    wrong = {number: error for number, error in enumerate(errors) if error is not None}
-    for error in wrong.values():
-        if isinstance(error, BudgetExceeded):
-            raise error
-    if wrong:
-        raise batches.bad_rows({number: str(error) for number, error in wrong.items()})

@@ -114,7 +114,7 @@ def test_the_budget_counts_segments_of_24_hours(store: Store) -> None:
     reach(store, "sent", id="old", segments=5)
     queue(store, day, segments=3, gateway="roof")
     reach(store, "cancelled", id="no", segments=50)
-    with pytest.raises(BudgetExceeded, match="takes 2 segments, and 8 of the 9"):
+    with pytest.raises(BudgetExceeded, match="this SMS: 2; used in 24 hours: 8, of the 9"):
         store.enqueue(sms(day, segments=2), budget=9).result()
     assert store.enqueue(sms(day + 2, segments=2), budget=5).result()[1], "the old one is past"
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -27,6 +28,14 @@ def people(count: int, **columns: Any) -> pd.DataFrame:
 
 def send(gw: ng.Gateway, frame: Any, **settings: Any) -> pd.DataFrame:
     return gw.send_many(frame, progress=False, **settings)
+
+
+def bars(capsys: pytest.CaptureFixture[str]) -> str:
+    """What is left to see on the last line of a terminal."""
+    seen = ""
+    for piece in capsys.readouterr().err.split("\r"):
+        seen = piece + seen[len(piece) :]
+    return seen.strip()
 
 
 def test_the_frame_comes_back_with_what_became_of_each_row(
@@ -82,7 +91,7 @@ def test_without_a_port_that_is_up_auto_finds_none(
 
 
 def test_every_bad_row_is_named_before_anything_is_sent(
-    sim: ng.SimulatedGateway, gw: ng.Gateway
+    sim: ng.SimulatedGateway, gw: ng.Gateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [
         {"to": "+79001", "text": "fine", "port": 1, "key": "k"},
@@ -96,31 +105,61 @@ def test_every_bad_row_is_named_before_anything_is_sent(
         {"to": "+79001", "text": "fine", "port": 1, "key": "k"},
         {"to": "+79001", "text": "я" * 600, "port": 1},
         {"to": "+79001", "text": "x", "port": 1, "key": 7},
+        {"to": "+79001", "text": np.array([1, 2]), "port": 1},
+        {"to": "+79001", "text": "\ud83d", "port": 1},
+        {"to": "+79001", "text": "x" * 5000, "port": 1},
     ]
     with pytest.raises(InvalidRequest) as caught:
-        send(gw, rows)
+        gw.send_many(rows)
     said = str(caught.value)
-    assert said.startswith("10 of the rows")
+    assert said.startswith("13 of the rows")
     assert "row 1-2: the number has a decimal point or exponent: a spreadsheet or read_csv" in said
-    assert "row 3: the number is a int" in said
+    assert "row 3: the number is of type int" in said
     assert "row 4: the text is empty" in said
     assert "row 5: lab" in said
     assert "row 6: to and text and port missing" in said
     assert "row 7: port must be a whole number" in said
     assert "row 8: its key is used by row 0 already" in said
     assert "row 9: the text" in said
-    assert "row 10: its key is a int" in said
+    assert "row 10: its key is of type int" in said
+    assert "row 11: the text is of type ndarray" in said
+    assert "row 12: the text holds half a surrogate pair" in said
+    assert "row 13: the text has 5000 bytes in UTF-8" in said
     assert "79001" not in said
     assert sim.sent == []
     assert gw.outbox().empty
+    gw.close()
+    assert bars(capsys) == ""  # none that never moves
+
+
+ONE = pd.DataFrame({"to": ["900"], "text": ["x"], "port": [1], "key": ["k"]})
 
 
 @pytest.mark.parametrize(
-    "frame", [7, [1, 2], pd.DataFrame({"to": ["900"], "text": ["x"]})], ids=str
+    ("frame", "words"),
+    [
+        (7, "takes a DataFrame"),
+        ([1, 2], "takes a DataFrame"),
+        ({"to": ["900"]}, "takes a DataFrame"),
+        (ONE.drop(columns="port"), "no column port"),
+        (ONE.rename(columns=str.upper), "'TO', 'TEXT', 'PORT', 'KEY' would not be read"),
+        (ONE.rename(columns={"key": " Key"}), "' Key' would not be read"),
+        (ONE[["to", "text", "port", "text"]], "two columns text"),
+    ],
+    ids=str,
 )
-def test_what_is_no_batch_is_refused(gw: ng.Gateway, frame: Any) -> None:
-    with pytest.raises(InvalidRequest, match=r"port|takes a DataFrame"):
-        send(gw, frame)
+def test_what_is_no_batch_is_refused(
+    sim: ng.SimulatedGateway,
+    gw: ng.Gateway,
+    frame: Any,
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        gw.send_many(frame)
+    gw.close()  # the dispatcher has drawn everything then
+    assert bars(capsys) == ""
+    assert sim.sent == []
 
 
 def test_an_empty_batch_is_nothing(gw: ng.Gateway) -> None:
@@ -205,7 +244,7 @@ def test_a_dry_run_tells_segments_ports_and_time_and_sends_nothing(
 def test_over_the_budget_the_whole_batch_stays(sim: ng.SimulatedGateway, connect: Connect) -> None:
     gw = connect(sms_budget=3)
     for dry_run in (True, False):
-        with pytest.raises(BudgetExceeded):
+        with pytest.raises(BudgetExceeded, match="row 3 is the first"):
             send(gw, people(4), dry_run=dry_run)
     assert gw.outbox().empty
     assert len(send(gw, people(3))) == len(sim.sent) == 3
@@ -242,7 +281,7 @@ def test_the_bar_counts_what_has_ended(
 ) -> None:
     gw.send_many(people(3))
     gw.close()  # the dispatcher has drawn everything then
-    assert "3/3" in capsys.readouterr().err
+    assert "3/3" in bars(capsys)
 
 
 def test_an_interrupt_withdraws_what_is_queued_and_the_same_call_goes_on(
