@@ -1,6 +1,8 @@
 """Kill a process in the middle of a batch of SMS, go on in another, and count what went out.
 
-Run as a module it is the process that is killed. The simulator lives in the process that counts.
+``python -m tests.killing [KILLS]`` does so many times in each phase, and prints what came of it; it
+fails when an SMS went out twice, or was left out without being reported as unknown. The simulator
+lives in the process that counts; the process that is killed runs this module too.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,7 @@ from neogate_lab.link.outbox import Outbox, SmsResult
 from neogate_lab.link.session import Session
 from neogate_lab.simulator import SimulatedGateway
 
-__all__ = ["PHASES", "Outcome", "kill_and_resume"]
+__all__ = ["PHASES", "SIZE", "Outcome", "kill_and_resume"]
 
 PHASES = ("queued", "written", "bytes sent", "status received", "status committed", "random")
 """When it is killed: right after the commit of the whole batch, or of one SMS as written; after
@@ -109,7 +112,7 @@ def kill_and_resume(folder: Path, phase: str, seed: int) -> Outcome:
 
 def _live_and_die(sim: SimulatedGateway, folder: Path, phase: str, chance: random.Random) -> None:
     nth = chance.randrange(1, SIZE // 2 + 1)
-    command = [sys.executable, "-m", "tests.killing", sim.host, str(sim.port), str(folder)]
+    command = [sys.executable, "-m", "tests.killing", "live", sim.host, str(sim.port), str(folder)]
     with subprocess.Popen(
         [*command, phase, str(nth)], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
@@ -194,7 +197,31 @@ async def live(host: str, port: int, folder: str) -> None:
         await gw.send_many(batch())
 
 
+# -- many times ------------------------------------------------------------------------------------
+def one(number: int) -> Outcome:
+    with tempfile.TemporaryDirectory() as folder:
+        return kill_and_resume(Path(folder) / "lab.neogate", PHASES[number % len(PHASES)], number)
+
+
+def many(kills: int) -> int:
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(one, range(kills)))
+    columns = ("sent", "unknown", "unknown_gone_out", "twice", "lost")
+    print(f"{'phase':<18}{'batches':>8}{'SMS':>6}", *(f"{name:>17}" for name in columns), sep="")
+    for phase in (*PHASES, "all"):
+        chosen = [outcome for outcome in outcomes if phase in (outcome.phase, "all")]
+        sums = [sum(getattr(outcome, name) for outcome in chosen) for name in columns]
+        numbers = "".join(f"{total:>17}" for total in sums)
+        print(f"{phase:<18}{len(chosen):>8}{SIZE * len(chosen):>6}{numbers}")
+    return int(any(outcome.twice or outcome.lost for outcome in outcomes))
+
+
 if __name__ == "__main__":
-    _host, _port, _folder, _phase, _nth = sys.argv[1:]
-    arm(_phase, int(_nth))
-    asyncio.run(live(_host, int(_port), _folder))
+    match sys.argv[1:]:
+        case ["live", _host, _port, _folder, _phase, _nth]:
+            arm(_phase, int(_nth))
+            asyncio.run(live(_host, int(_port), _folder))
+        case [_kills]:
+            sys.exit(many(int(_kills)))
+        case _:
+            sys.exit(many(102))

@@ -19,6 +19,7 @@ from neogate_lab.link.ports import Ports
 __all__ = ["LoopbackTrip", "Waiting", "measure", "texts"]
 
 FILLER = "The quick brown fox jumps over the lazy dog. "
+NEVER_LEFT = frozenset({"failed", "cancelled"})
 SINGLE, JOINED = 160, 153
 """Septets of a single part, and of one of several (3GPP TS 23.040 §9.2.3.24.1)."""
 
@@ -102,7 +103,9 @@ async def measure(
     undo = inbound.listen(waiting)
     try:
         results = await send_many([{"to": number, "text": text, "port": source} for text in sent])
-        await waiting.until_all(timeout)
+        await waiting.until_all(
+            timeout, {place for place, sms in enumerate(results) if sms.status not in NEVER_LEFT}
+        )
     finally:
         undo()
     return [
@@ -129,6 +132,7 @@ class Waiting:
         self._port = port
         self._heads = {" ".join(text.split(" ", 2)[:2]): n for n, text in enumerate(sent)}
         self._clock = clock
+        self._due: set[int] | None = None
         self._all = asyncio.Event()
 
     def __call__(self, sms: ReceivedSms) -> None:
@@ -136,11 +140,14 @@ class Waiting:
         number = self._heads.get(" ".join(sms.text.split(" ", 2)[:2]))
         if sms.port == self._port and number is not None:
             self.came.setdefault(number, sms)
-            if len(self.came) == len(self._heads):
+            if self._due is not None and self._due <= self.came.keys():
                 self._all.set()
 
-    async def until_all(self, timeout: float) -> None:
-        """Return when all are there, or after `timeout` seconds."""
+    async def until_all(self, timeout: float, due: set[int]) -> None:
+        """Return when those that are `due` are there, or after `timeout` seconds."""
+        if due <= self.came.keys():
+            return
+        self._due = due
         waits: list[Any] = [
             asyncio.ensure_future(self._all.wait()),
             asyncio.ensure_future(self._clock.sleep(timeout)),

@@ -71,12 +71,18 @@ def test_a_loopback_of_several_parts_tells_what_was_lost(
     sim: ng.SimulatedGateway, gw: ng.Gateway
 ) -> None:
     sim.set_send_outcome(outcome="failed", times=1)
-    trips = gw.loopback(1, 2, n=2, number=sim.number(2), segments=3, timeout=0.5)
+    trips = gw.loopback(1, 2, n=2, number=sim.number(2), segments=3, timeout=3600)
     assert list(trips.segments) == [3, 3]
     assert sorted(trips.lost) == [False, True]
     whole, lost = (trips[trips.lost == gone].iloc[0] for gone in (False, True))
     assert (whole.parts, lost.status) == (3, "failed")
     assert lost[["parts", "received_at", "delay_s"]].isna().all()
+
+
+def test_a_loopback_that_left_and_never_came_is_lost(gw: ng.Gateway) -> None:
+    trips = gw.loopback(1, 2, n=1, number="+79990000000", timeout=0.1)
+    assert list(trips.status) == ["sent"]
+    assert trips.lost.all()
 
 
 def test_a_loopback_asks_the_gateway_for_the_number() -> None:
