@@ -126,7 +126,7 @@ _MESSAGES = Table(
         Column("reference", "text", "the ID of a long SMS; empty for a single part"),
         Column("parts", "int16", "parts that arrived"),
         Column("total", "int16", "parts that the sender announced"),
-        Column("complete", "flag", "every part arrived"),
+        Column("complete", "flag", "every part arrived, and is surely its own"),
         Column("encoding", "cat", "how the content was written: percent, plain, ucs2-hex, latin-1"),
     ),
     time="received_at",

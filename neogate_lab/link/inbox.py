@@ -2,13 +2,15 @@
 
 A part of a long message belongs to (span, sender, reference, total) for `part_timeout` after the
 last part of its group. Equal parts are dropped, also for that long after the message was told. An
-index that is taken by other content opens a new message, since references repeat (WIRE §8). Single
-parts are never de-duplicated: nothing tells a repeated event from a repeated message.
+index that is taken by other content opens a new message, since references repeat (WIRE §8). A part
+that fits several of them goes to the one that came closest before it; where that is no evidence,
+they are told as incomplete, lest two messages are taken for one. Single parts are never
+de-duplicated: nothing tells a repeated event from a repeated message.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from uuid import uuid4
@@ -19,6 +21,8 @@ from neogate_lab.protocol.records import ReceivedPart, decode_part, printable
 
 __all__ = ["Inbox", "JoinedMessage", "Receipt", "ReceivedSms"]
 
+CLOSE = timedelta(seconds=30)
+"""Parts of one message come seconds apart (WIRE §8)."""
 GAP = "[…]"
 """Stands in an incomplete text where parts are missing."""
 
@@ -38,7 +42,7 @@ class ReceivedSms:
     gateway_time : str
         The gateway's clock as sent, without a zone (WIRE §8).
     complete : bool
-        Whether all `total` parts arrived.
+        Whether all `total` parts arrived, and are surely its own.
     """
 
     gateway: str
@@ -64,9 +68,11 @@ class ReceivedSms:
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """As a cell's answer, where the text is what was asked for; logs get the repr."""
-        missing = (
-            "" if self.complete else f", {self.total - self.parts} of {self.total} parts missing"
-        )
+        missing = ""
+        if self.parts < self.total:
+            missing = f", {self.total - self.parts} of {self.total} parts missing"
+        elif not self.complete:
+            missing = ", perhaps mixed with another of the same reference"
         printer.text(
             f"SMS from {printable(self.sender)} on port {self.port}, "
             f"{self.received_at:%Y-%m-%d %H:%M:%S} UTC{missing}\n{printable(self.text)}"
@@ -105,6 +111,7 @@ class _Group:
     parts: dict[int, ReceivedPart]
     since: datetime
     told: bool = False
+    doubtful: bool = False
 
 
 _Key = tuple[int, str, str, int]
@@ -138,7 +145,8 @@ class Inbox:
         if not _complete(group.parts, part.total):
             return Receipt(group.name)
         group.told = True
-        return Receipt(group.name, _join(group.parts, part.total, min(group.parts)))
+        message = _join(group.parts, part.total, min(group.parts))
+        return Receipt(group.name, replace(message, complete=not group.doubtful))
 
     def restore(self, part: ReceivedPart, at: datetime, group: str) -> None:
         """Take a part that an earlier process stored: of an open `group`, or "" when told."""
@@ -184,11 +192,15 @@ class Inbox:
             known = group.parts.get(part.index)
             if known is not None and known.content == part.content:
                 return None
-        for group in reversed(fresh):
-            if not group.told and part.index not in group.parts:
-                group.parts[part.index] = part
-                group.since = now
-                return group
+        fitting = [group for group in fresh if not group.told and part.index not in group.parts]
+        if fitting:
+            close = [group for group in fitting if now - group.since < CLOSE] or fitting
+            if len(close) > 1:
+                for group in close:
+                    group.doubtful = True
+            close[-1].parts[part.index] = part
+            close[-1].since = now
+            return close[-1]
         opened = _Group(uuid4().hex, {part.index: part}, now)
         groups.append(opened)
         return opened

@@ -74,13 +74,33 @@ def test_long_after_the_message_an_equal_part_is_a_new_one() -> None:
 def test_an_index_taken_by_other_content_opens_a_new_message() -> None:
     inbox = Inbox(TIMEOUT)
     inbox.receive(part(1, "old ", total=2), at(0))
-    inbox.receive(part(1, "new ", total=2), at(1))
-    assert texts(
-        [
-            inbox.receive(part(2, "end", total=2), at(2)),
-            inbox.receive(part(2, "tail", total=2), at(3)),
-        ]
-    ) == ["new end", "old tail"]
+    inbox.receive(part(1, "new ", total=2), at(100))
+    new = inbox.receive(part(2, "end", total=2), at(102))  # the other's part is long overdue
+    old = inbox.receive(part(2, "tail", total=2), at(110))
+    assert texts([new, old]) == ["new end", "old tail"]
+    assert [receipt.message.complete for receipt in (new, old) if receipt.message] == [True, True]
+
+
+def test_two_messages_of_one_reference_at_once_are_never_told_as_whole() -> None:
+    inbox = Inbox(TIMEOUT)
+    inbox.receive(part(1, "a1 ", total=2), at(0))
+    inbox.receive(part(1, "b1 ", total=2), at(1))
+    receipts = [
+        inbox.receive(part(2, "a2", total=2), at(2)),  # or b2: nothing tells
+        inbox.receive(part(2, "b2", total=2), at(3)),
+    ]
+    assert len(texts(receipts)) == 2  # nothing is lost
+    assert not any(receipt.message.complete for receipt in receipts if receipt.message)
+
+
+def test_two_messages_of_one_reference_one_after_the_other_are_whole() -> None:
+    inbox = Inbox(TIMEOUT)
+    told = [
+        inbox.receive(part(index, content, total=2), at(second))
+        for second, (index, content) in enumerate([(2, "a2"), (1, "a1 "), (1, "b1 "), (2, "b2")])
+    ]
+    assert texts(told) == ["a1 a2", "b1 b2"]
+    assert all(receipt.message.complete for receipt in told if receipt.message)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +208,19 @@ def test_whatever_the_order_and_the_repetitions_one_message_comes(
         for second, number in enumerate(coming)
     ]
     assert texts(receipts) == ["<0><1><2><3><4>"]
+
+
+def test_a_cell_says_what_is_wrong_with_a_message() -> None:
+    shown: list[str] = []
+
+    class Printer:
+        text = shown.append
+
+    for parts in (1, 2):
+        sms = ReceivedSms("lab", 1, 2, "900", "hi", START, parts=parts, total=2, complete=False)
+        sms._repr_pretty_(Printer(), False)
+    assert "1 of 2 parts missing" in shown[0]
+    assert "perhaps mixed" in shown[1]
 
 
 def test_a_message_hides_who_wrote_what() -> None:
