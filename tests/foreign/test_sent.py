@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
@@ -251,6 +252,29 @@ def test_a_link_that_dies_while_sending_never_sends_twice() -> None:
         double.report(sms.id)
         eventually(lambda: gw.outbox()["status"].tolist() == ["sent"])
         assert len(double.sms) == 1
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+def test_a_gateway_that_restarts_in_the_middle_of_a_batch(reset: bool) -> None:
+    texts = [f"message {number}" for number in range(12)]
+    rows = [{"to": NUMBER, "text": text, "port": "auto"} for text in texts]
+    with (
+        scripted() as double,
+        connect(double, sms_interval=0.1, sms_status_timeout=0.8) as gw,
+        ThreadPoolExecutor() as pool,
+    ):
+        sending = pool.submit(gw.send_many, rows, progress=False)
+        eventually(lambda: len(double.sms) > 3)
+        double.hang_up(reset=reset)
+        double.listen()
+        answer = sending.result(20)
+        asked = [sms.text for sms in double.sms]
+        assert len(asked) == len(set(asked)), "sent twice"
+        left_out = set(texts) - set(asked)
+        doubtful = set(answer[answer["status"].isin(["unknown", "failed"])]["text"])
+        assert left_out <= doubtful
+        assert set(answer["status"]) <= {"sent", "unknown", "failed"}
+        assert (answer["status"] == "sent").sum() >= len(texts) - 4  # one under way on each port
 
 
 def test_what_waits_for_a_dead_link_is_withdrawn() -> None:
