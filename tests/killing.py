@@ -8,6 +8,7 @@ lives in the process that counts; the process that is killed runs this module to
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import signal
@@ -67,9 +68,10 @@ class Outcome:
 
 
 def batch() -> list[dict[str, Any]]:
+    ports = itertools.cycle([1, 2, "auto"])
     return [
-        {"to": f"+7900000{number:04d}", "text": f"message {number}", "port": 1 + number % 2}
-        for number in range(SIZE)
+        {"to": f"+7900000{number:04d}", "text": f"message {number}", "port": port}
+        for number, port in zip(range(SIZE), ports, strict=False)
     ]
 
 
