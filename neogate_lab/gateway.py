@@ -509,7 +509,7 @@ class Gateway:
         frame : DataFrame, or list of dict
             Columns ``to`` and ``text``, as text; ``port``, a number or "auto" (spread over the
             ports that are up; one that waits moves on when its port goes down, and no more once it
-            was written); and, optionally, ``key``. A row without a key gets one made of
+            was written; while none is up it waits); and, optionally, ``key``. A row without a key gets one made of
             `batch`, its number, its text, and how often the same came before in the frame. Other
             columns and the index stay.
         progress : bool

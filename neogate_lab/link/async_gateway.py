@@ -499,7 +499,7 @@ class AsyncGateway:
         """Send a batch of SMS, each at most once, all queued on disk before the first leaves.
 
         An interrupt withdraws what is still queued; the same call again sends exactly that. While
-        the link is down the batch waits.
+        the link is down the batch waits, and what may go by any port also while none is up.
 
         Parameters
         ----------

@@ -16,6 +16,7 @@ import pytest
 import neogate_lab as ng
 from neogate_lab.errors import BudgetExceeded, ConnectionLost, InvalidRequest, NeogateWarning
 from neogate_lab.history.schema import VIEWS
+from neogate_lab.link.batch import drafts
 from tests.messaging.conftest import until
 
 Connect = Callable[..., ng.Gateway]
@@ -132,6 +133,7 @@ def test_every_bad_row_is_named_before_anything_is_sent(
     assert bars(capsys) == ""  # none that never moves
 
 
+GOOD = {"to": "900", "text": "x", "port": 1}
 ONE = pd.DataFrame({"to": ["900"], "text": ["x"], "port": [1], "key": ["k"]})
 
 
@@ -160,6 +162,14 @@ def test_what_is_no_batch_is_refused(
     gw.close()  # the dispatcher has drawn everything then
     assert bars(capsys) == ""
     assert sim.sent == []
+
+
+@pytest.mark.parametrize(
+    ("row", "words"), [(7, "it is of type int"), (GOOD | {"Key": "k"}, "'Key' would not be read")]
+)
+def test_rows_without_a_frame_are_looked_at_one_by_one(row: Any, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"row 1: {words}"):
+        drafts([GOOD, row], lambda to, text, port: None, "")
 
 
 def test_an_empty_batch_is_nothing(gw: ng.Gateway) -> None:
