@@ -61,6 +61,8 @@ class Survey:
         Stands in the column `survey` of every row.
     notice : str
         That it is an earlier one which goes on, in one line; "" for a new one.
+    settings : Settings
+        What it was asked to do: every, duration (seconds), ports, label.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Survey:
         )
         self.name = survey.name
         self.notice = survey.notice
+        self.settings = survey.settings
         self.show_progress(progress)
         gateway._loop.post(lambda: survey.when_ended(bar.close))
 
