@@ -332,6 +332,20 @@ async def test_a_survey_that_came_to_its_end_measures_no_more(world: World) -> N
     assert len(world.rows()) == 8
 
 
+async def test_stretches_that_an_earlier_version_left_open_count_for_nothing(world: World) -> None:
+    began = world.clock.now() - timedelta(seconds=1000)
+    row = {"gateway": "lab", "name": "s", "every_s": 10.0, "ports": "", "label": ""}
+    row |= {"duration_s": None}
+    rows = [
+        {**row, "time": began, "stopped_at": None},
+        {**row, "time": began + timedelta(seconds=500), "stopped_at": None},
+    ]
+    await asyncio.wrap_future(world.ledger.append("surveys", rows))
+    survey = await world.gw.survey(name="s")
+    assert survey.done == 0
+    await survey.stop()
+
+
 async def test_a_survey_whose_process_died_goes_on_after_a_gap(world: World) -> None:
     began = world.clock.now() - timedelta(seconds=10_003)
     row = {"time": began, "gateway": "lab", "name": "s", "every_s": 10.0, "duration_s": 100.0}
