@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -130,9 +131,11 @@ class _Recorder:
                     self._target, username=self._username, store=self._store, record=self._wire
                 )
             ports = len(self._gateway.spans())
-            self._survey = self._gateway.survey(
-                every=self._every, label=self._label, name=self._name, progress=False
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ng.NeogateWarning)  # the log says it, too
+                self._survey = self._gateway.survey(
+                    every=self._every, label=self._label, name=self._name, progress=False
+                )
         except (ng.InvalidRequest, ng.StoreError):
             raise
         except ng.NeogateError as error:
@@ -145,7 +148,8 @@ class _Recorder:
             self._delay = min(2 * self._delay, _LAST_DELAY)
         else:
             name = self._gateway.name
-            logger.info("%s: recording %d ports every %s", name, ports, self._every)
+            every = self._survey.settings.every
+            logger.info("%s: recording %d ports every %gs", name, ports, every)
             self._trouble, self._delay = "", _FIRST_DELAY
 
     def close(self) -> None:
