@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from neogate_lab.cli import demo, export, record, replay, simulate, spans
+from neogate_lab.cli import demo, doctor, export, record, replay, send, simulate, spans, ussd
 from neogate_lab.cli.base import app
 
-__all__ = ["app", "demo", "export", "record", "replay", "simulate", "spans"]
+__all__ = [
+    "app",
+    "demo",
+    "doctor",
+    "export",
+    "record",
+    "replay",
+    "send",
+    "simulate",
+    "spans",
+    "ussd",
+]

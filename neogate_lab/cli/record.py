@@ -17,7 +17,7 @@ import typer
 
 import neogate_lab as ng
 from neogate_lab import times
-from neogate_lab.cli.base import app, polite, stoppable
+from neogate_lab.cli.base import Username, app, polite, stoppable
 from neogate_lab.cli.terminal import plain, shorten
 
 __all__ = ["record"]
@@ -34,7 +34,7 @@ def record(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[GATEWAY]...",
+            metavar="TARGET",
             help="Hosts, host:port or names of profiles; default NEOGATE_HOST.",
             show_default=False,
         ),
@@ -45,10 +45,7 @@ def record(
     ),
     label: Annotated[str, typer.Option(help="What is measured: place, antenna, operator.")] = "",
     name: Annotated[str, typer.Option(help="The survey's name in tables.")] = "record",
-    username: Annotated[
-        str | None,
-        typer.Option(help="Of the API user; default NEOGATE_USERNAME.", show_default=False),
-    ] = None,
+    username: Username = None,
     wire: Annotated[
         Path | None,
         typer.Option(

@@ -84,7 +84,7 @@ def test_every_bad_row_is_named_before_anything_is_sent(
     said = str(caught.value)
     assert said.startswith("10 of the rows")
     assert "row 1-2: the number has a decimal point or exponent: a spreadsheet or read_csv" in said
-    assert "row 3: the number is a int" in said
+    assert "row 3: the number must be text, and is of type int" in said
     assert "row 4: the text is empty" in said
     assert "row 5: lab" in said
     assert "row 6: to and text and port missing" in said
