@@ -184,9 +184,13 @@ def test_warnings_are_lines_of_the_command(
     "command", [each.callback.__name__ for each in cli.app.registered_commands]
 )
 def test_every_verb_explains_itself(command: str) -> None:
+    overview = CliRunner(env={"COLUMNS": "80"}).invoke(cli.app, ["--help"]).stdout
     told = CliRunner(env={"COLUMNS": "80"}).invoke(cli.app, [command, "--help"])
     assert told.exit_code == 0
     assert "[[" not in told.stdout
+    (line,) = [each for each in overview.splitlines() if each.startswith(f"  {command} ")]
+    assert line.endswith(".")
+    assert not line.endswith("...")
     lines = told.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     options = [line for line in lines if line.startswith("  --")]

@@ -134,7 +134,8 @@ def main(
 ) -> None:
     """Signal surveys, SMS and USSD with NeoGate TG GSM gateways.
 
-    Start with `neogate-lab demo`: it needs no hardware.
+    Start with `neogate-lab demo`: it needs no hardware. When a gateway refuses, `neogate-lab
+    doctor` says why.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that can't show a letter is no error

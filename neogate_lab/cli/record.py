@@ -53,9 +53,9 @@ def record(
         ),
     ] = None,
 ) -> None:
-    """Measure gateways and receive SMS into a store, until SIGTERM or Ctrl-C.
+    """Measure gateways and receive SMS, for weeks if wanted.
 
-    Says only what changes; connections come back by themselves. A notebook reads along through
+    Goes on until SIGTERM or Ctrl-C. Says only what changes; connections come back by themselves. A notebook reads along through
     ng.open_store. The password comes from a profile or NEOGATE_PASSWORD, or you are asked for it.
     """
     # Arrow's own allocators keep what sealing has freed: a week grows by tens of MiB with them.

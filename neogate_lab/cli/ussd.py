@@ -40,7 +40,7 @@ def ussd(
     username: Username = None,
     store: Store = None,
 ) -> None:
-    """Run a USSD code and show the answer; in a terminal, answer its menus.
+    """Run a USSD code; in a terminal, walk the menu that it opens.
 
     The exit status is 0 only if the network answered. Every exchange is recorded in the store. The
     password comes from a profile or NEOGATE_PASSWORD, or you are asked for it.
