@@ -55,8 +55,9 @@ def record(
 ) -> None:
     """Measure gateways and receive SMS, for weeks if wanted.
 
-    Goes on until SIGTERM or Ctrl-C. Says only what changes; connections come back by themselves. A notebook reads along through
-    ng.open_store. The password comes from a profile or NEOGATE_PASSWORD, or you are asked for it.
+    Goes on until SIGTERM or Ctrl-C. Says only what changes; connections come back by themselves. A
+    notebook reads along through ng.open_store. The password comes from a profile or
+    NEOGATE_PASSWORD, or you are asked for it.
     """
     # Arrow's own allocators keep what sealing has freed: a week grows by tens of MiB with them.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
