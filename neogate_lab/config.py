@@ -17,6 +17,7 @@ import os
 import sys
 import tomllib
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,15 @@ def resolve(
     password: str | None,
     port: int,
     name: str | None,
+    in_use: Callable[[Place, str], str | None] = lambda place, username: None,
 ) -> Endpoint:
     """Complete what the caller gave: argument, then profile, then environment, then the prompt.
+
+    Parameters
+    ----------
+    in_use : callable
+        Gets the place and the user name; the password with which somebody is logged in there now,
+        so that a cell that is run again does not ask again.
 
     Raises
     ------
@@ -87,7 +95,7 @@ def resolve(
     if name is not None and not isinstance(name, str):
         raise InvalidRequest(f"name must be text, not {name!r}")
     place = locate(target, port)
-    username, password, _ = credentials(place, username, password)
+    username, password, _ = credentials(place, username, password, in_use)
     return Endpoint(
         place.host,
         place.port,
@@ -128,7 +136,12 @@ def locate(target: str | None, port: int = DEFAULT_PORT) -> Place:
     return Place(host, given_port, (target or "") if profile else "", profile, known)
 
 
-def credentials(place: Place, username: str | None, password: str | None) -> tuple[str, str, str]:
+def credentials(
+    place: Place,
+    username: str | None,
+    password: str | None,
+    in_use: Callable[[Place, str], str | None] = lambda place, username: None,
+) -> tuple[str, str, str]:
     """User name, password, and where the password came from.
 
     Raises
@@ -148,7 +161,8 @@ def credentials(place: Place, username: str | None, password: str | None) -> tup
         return username, place.settings["password"], f"the profile {place.profile!r}"
     if "NEOGATE_PASSWORD" in os.environ:
         return username, os.environ["NEOGATE_PASSWORD"], "NEOGATE_PASSWORD"
-    return username, _ask(place.host), "the prompt"
+    known = in_use(place, username)
+    return username, _ask(place.host) if known is None else known, "the prompt"
 
 
 def _no_profile(place: Place) -> str:

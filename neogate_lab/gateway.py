@@ -133,7 +133,14 @@ def connect(
     StoreError
         The store can't be opened.
     """
-    endpoint = config.resolve(target, username=username, password=password, port=port, name=name)
+    endpoint = config.resolve(
+        target,
+        username=username,
+        password=password,
+        port=port,
+        name=name,
+        in_use=_password_in_use,
+    )
     if not isinstance(store, Store):
         try:
             store = os.fspath(store or endpoint.store or config.DEFAULT_STORE)
@@ -250,6 +257,14 @@ def _open(endpoint: config.Endpoint, store: str | Store, options: dict[str, Any]
                 shutil.rmtree(owned.path)
         raise
     return Gateway(link, loop, ledger, owned)
+
+
+def _password_in_use(place: config.Place, username: str) -> str | None:
+    known = _live.get((place.host, place.port))
+    if known is None or known.closed or known._arguments[0].username != username:
+        return None
+    password: str = known._arguments[0].password
+    return password
 
 
 def _open_instead(
