@@ -5,7 +5,7 @@ A profile is a table of ``~/.config/neogate_lab/config.toml`` (or below XDG_CONF
     [lab]
     host = "192.168.5.150"
     username = "apiuser"
-    password = "…"        # or NEOGATE_PASSWORD, or the prompt
+    password = "…"        # or NEOGATE_PASSWORD, or the prompt; then chmod 600
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ def gw() -> Iterator[ng.Gateway]:
             lambda gw: gw.send_many(pd.DataFrame({"to": [390123.0], "text": "x", "port": 1})),
             r"row 0: the number has a decimal point",
         ),
+        (lambda gw: gw.send_many([{"to": NUMBER, "text": "x", "span": 2}]), "span minus 1"),
         (lambda gw: gw.signal(since="yesterday"), "how long ago .*\"2h\".*not 'yesterday'"),
         (lambda gw: gw.wait_for_sms(since="yesterday", timeout=1), "not 'yesterday'"),
         (lambda gw: gw.wait_for_sms(390123.0, timeout=1), "sender must be text.*type float"),

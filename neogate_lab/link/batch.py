@@ -134,7 +134,7 @@ def _read(message: Mapping[str, Any]) -> tuple[str, str, int | None, str]:
     if _is_missing(key):
         key = ""
     if not isinstance(key, str):
-        raise InvalidRequest(f"its key is a {type(key).__name__}: give it as text")
+        raise InvalidRequest(f"its key must be text, and is of type {type(key).__name__}")
     return message["to"], message["text"], _port(message["port"]), key
 
 

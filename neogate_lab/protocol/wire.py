@@ -257,7 +257,7 @@ def encode(action: Action, action_id: str = "") -> bytes:
 def check_line(value: str, what: str) -> str:
     """Return `value` if it may stand in one header line; `InvalidRequest` naming `what` if not."""
     if not isinstance(value, str):
-        raise InvalidRequest(f"{what} is a {type(value).__name__}: give it as text")
+        raise InvalidRequest(f"{what} must be text, and is of type {type(value).__name__}")
     if any(character in value for character in "\r\n\0"):
         raise InvalidRequest(f"{what} can't hold a line break or a NUL character")
     if any("\ud800" <= character <= "\udfff" for character in value):

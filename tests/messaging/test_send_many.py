@@ -91,7 +91,7 @@ def test_every_bad_row_is_named_before_anything_is_sent(
     assert "row 7: port must be a whole number" in said
     assert "row 8: its key is used by row 0 already" in said
     assert "row 9: the text" in said
-    assert "row 10: its key is a int" in said
+    assert "row 10: its key must be text, and is of type int" in said
     assert "79001" not in said
     assert sim.sent == []
     assert gw.outbox().empty
