@@ -127,14 +127,15 @@ class Diagnosis:
 
     def _repr_html_(self) -> str:
         rows = []
+        style = "text-align:left;vertical-align:top;padding-right:1em"
         for finding in self.findings:
             causes = "".join(f"<li>{html.escape(cause)}</li>" for cause in finding.causes)
             weight = "bold" if finding.status == "failed" else "normal"
             rows.append(
-                f"<tr><td style='text-align:left;vertical-align:top;font-weight:{weight}'>"
-                f"{finding.status}</td><td style='text-align:left;vertical-align:top'>"
-                f"{html.escape(finding.step)}</td><td style='text-align:left;white-space:normal'>"
-                f"{html.escape(finding.text)}{f'<ul>{causes}</ul>' if causes else ''}</td></tr>"
+                f"<tr><td style='{style};white-space:nowrap;font-weight:{weight}'>{finding.status}"
+                f"</td><td style='{style};white-space:nowrap'>{html.escape(finding.step)}</td>"
+                f"<td style='{style};white-space:normal'>{html.escape(finding.text)}"
+                f"{f'<ul>{causes}</ul>' if causes else ''}</td></tr>"
             )
         return f"<table class='neogate-diagnosis'><tbody>{''.join(rows)}</tbody></table>"
 

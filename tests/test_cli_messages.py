@@ -79,6 +79,7 @@ def test_many_segments_are_asked_about(sim: SimulatedGateway, at_terminal: None)
     refused = send(sim, LONG, typed="n\n")
     assert refused.exit_code == 1
     assert "takes 5 segments. Send it?" in refused.output
+    assert refused.stdout.endswith("nothing was sent\n")
     assert sim.sent == []
     assert send(sim, LONG, typed="y\n").exit_code == 0
     assert send(sim, LONG, "--confirm-above", 5, "--port", 2, "--store", "second").exit_code == 0

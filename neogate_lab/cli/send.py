@@ -59,7 +59,9 @@ def send(
                 f"the text takes {segments} segments, each of which costs an SMS: allow it with "
                 "--yes; nothing was sent"
             )
-        typer.confirm(f"The text takes {segments} segments. Send it?", abort=True)
+        if not typer.confirm(f"The text takes {segments} segments. Send it?"):
+            print("nothing was sent")
+            raise typer.Exit(1)
     with ng.connect(target, username=username, store=store) as gateway:
         result = gateway.send_sms(to, text, port=port, timeout=timeout, key=key)
     print(_told(result))
