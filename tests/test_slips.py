@@ -83,6 +83,8 @@ async def test_the_async_verbs_say_the_same() -> None:
 def test_other_wrong_keywords_stay_type_errors(gw: ng.Gateway) -> None:
     with pytest.raises(TypeError, match="tiemout"):
         gw.send_sms(NUMBER, "hi", port=1, tiemout=5)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="'text'"):
+        gw.send_sms(NUMBER)  # type: ignore[call-arg]
 
 
 # -- looking around --------------------------------------------------------------------------------

@@ -300,15 +300,17 @@ def needs_port(verb: V) -> V:
             signature.bind(gateway, *args, **kwargs)
         except TypeError as error:
             if "port" in kwargs:
-                raise
-            there = gateway.known_ports
-            which = f"; {gateway.name} has {there}" if there else ""
+                return  # another slip, which Python names when it is called
             if "span" in kwargs:
                 reason = "takes port=, and no span: ports are counted as printed on the box"
             elif "'port'" in str(error):
                 reason = "needs port=, the number printed on the box, such as port=1"
-            else:
+            elif "too many positional" in str(error):
                 reason = "takes port by its name, such as port=1"
+            else:
+                return
+            there = gateway.known_ports
+            which = f"; {gateway.name} has {there}" if there else ""
             raise InvalidRequest(f"{name}() {reason}{which}; nothing was sent") from None
 
     @functools.wraps(verb)
