@@ -212,7 +212,8 @@ def examine(
             well = patient is not None
             for step, look in steps:
                 # What one needs from the other ends with the login; after it each stands alone.
-                if patient is None or not well or patient.gone:
+                # A session that ended since then is for the first of them to tell.
+                if patient is None or not well or (patient.gone and step != "spans"):
                     yield Finding(step, "not tried", _TOO_LATE)
                     continue
                 finding = look(patient)
@@ -576,6 +577,7 @@ class _Patient:
                 "failed",
                 f"the gateway does not list its ports: {trouble}",
                 (
+                    *(("too many clients are connected: close others",) if self.gone else ()),
                     "the API user may log in, but not run commands: give it the right for SMS",
                     "the firmware is one that was not seen before: record it with `neogate-lab "
                     "record --wire wire.jsonl`, and report it",

@@ -114,6 +114,12 @@ def eof_at_login(peer: Peer) -> None:
     peer.hear()
 
 
+def leave_after_login(peer: Peer) -> None:
+    peer.send(BANNER)
+    peer.hear()
+    peer.send(ACCEPTED)
+
+
 EMPTY = b"Response: Follows\r\nPrivilege: SMSCommand\r\n--END COMMAND--\r\n\r\n"
 ONE = EMPTY.replace(b"\n--", b"\nGSM span 2: Power on, Provisioned, Up, Active,Standard\n--")
 DENIED = b"Response: Error\r\nMessage: Permission denied\r\n\r\n"
@@ -140,6 +146,7 @@ EVENTS_OFF = b"Response: Success\r\nEvents: Off\r\n\r\n"
         (hostile.flood_body, 5.0, "spans", "does not list", "firmware"),
         (answering(DENIED), 5.0, "spans", "Permission denied", "right for SMS"),
         (answering(EMPTY), 5.0, "spans", "no port", "modules"),
+        (leave_after_login, 5.0, "spans", "does not list", "too many clients"),
         (answering(ONE, EVENTS_OFF), 5.0, "events", "keeps events off", "right to see events"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
