@@ -386,6 +386,8 @@ class _Patient:
                     _WRONG_ADDRESS,
                 ),
             )
+        except ConnectionResetError:
+            self._streams = None  # accepted, and dropped before we could look: the next step's
         except ConnectionRefusedError:
             return Finding(
                 "reach",
@@ -424,10 +426,11 @@ class _Patient:
         raise failures[-1]
 
     def banner(self) -> Finding:
-        assert self._streams is not None
-        came, ended = self._loop.run(self._listen())
-        self._loop.run(_drop(self._streams[1]))
-        self._streams = None
+        came, ended = b"", True
+        if self._streams is not None:
+            came, ended = self._loop.run(self._listen())
+            self._loop.run(_drop(self._streams[1]))
+            self._streams = None
         if came.startswith(GREETING) and b"\n" in came:
             line = came.partition(b"\n")[0].decode("ascii", "replace").strip()
             return Finding("banner", "ok", f"greets as a gateway does: {line}")
