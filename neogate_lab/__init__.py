@@ -43,7 +43,9 @@ if TYPE_CHECKING:
         outages,
         signal_summary,
     )
+    from neogate_lab.doctor import diagnose
     from neogate_lab.gateway import Gateway, UssdSession, connect, demo
+    from neogate_lab.history.columns import describe
     from neogate_lab.history.export import read_csv, read_parquet
     from neogate_lab.history.store import Store, open_store
     from neogate_lab.link.async_gateway import AsyncGateway
@@ -79,6 +81,8 @@ _HOMES = {
     "connect": "gateway",
     "delivery": "analysis.summaries",
     "demo": "gateway",
+    "describe": "history.columns",
+    "diagnose": "doctor",
     "handovers": "analysis.summaries",
     "latency": "analysis.summaries",
     "open_store": "history.store",
@@ -127,6 +131,8 @@ __all__ = [
     "connect",
     "delivery",
     "demo",
+    "describe",
+    "diagnose",
     "handovers",
     "latency",
     "open_store",

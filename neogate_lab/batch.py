@@ -58,6 +58,8 @@ def messages_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     missing = [name for name in _NEEDED if name not in frame.columns]
     if missing and len(frame):
         hint = '; port may be "auto" in every row' if "port" in missing else ""
+        if "port" in missing and "span" in frame.columns:
+            hint = "; a port is the number printed on the box, which is span minus 1"
         raise InvalidRequest(
             f"the frame has no column {', '.join(missing)}: send_many() needs to, text and port, "
             f"and takes key{hint}"

@@ -5,25 +5,51 @@ A profile is a table of ``~/.config/neogate_lab/config.toml`` (or below XDG_CONF
     [lab]
     host = "192.168.5.150"
     username = "apiuser"
-    password = "…"        # or NEOGATE_PASSWORD, or the prompt
+    password = "…"        # or NEOGATE_PASSWORD, or the prompt; then chmod 600
 """
 
 from __future__ import annotations
 
+import difflib
 import getpass
+import ipaddress
 import os
 import sys
 import tomllib
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from neogate_lab.errors import InvalidRequest
+from neogate_lab.errors import InvalidRequest, NeogateWarning
 
-__all__ = ["DEFAULT_PORT", "Endpoint", "config_path", "resolve"]
+__all__ = [
+    "DEFAULT_PORT",
+    "DEFAULT_STORE",
+    "Endpoint",
+    "Place",
+    "config_path",
+    "credentials",
+    "locate",
+    "resolve",
+]
 
 DEFAULT_PORT = 5038
+DEFAULT_STORE = "neogate.neogate"
+"""In the working directory."""
 _PROFILE_KEYS = {"host", "port", "username", "password", "name", "store"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a gateway is, and what its profile says of it."""
+
+    host: str
+    port: int
+    profile: str = ""  # "" is none
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
+    profiles: tuple[str, ...] = ()  # all that there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +77,50 @@ def resolve(
     password: str | None,
     port: int,
     name: str | None,
+    in_use: Callable[[Place, str], str | None] = lambda place, username: None,
 ) -> Endpoint:
     """Complete what the caller gave: argument, then profile, then environment, then the prompt.
+
+    Parameters
+    ----------
+    in_use : callable
+        Gets the place and the user name; the password with which somebody is logged in there now,
+        so that a cell that is run again does not ask again.
 
     Raises
     ------
     InvalidRequest
         Something is missing that nobody can be asked for, or can't be used.
     """
-    if target is not None and not isinstance(target, str):
-        raise InvalidRequest(f"target must be a host name or a profile's name, not {target!r}")
     if name is not None and not isinstance(name, str):
         raise InvalidRequest(f"name must be text, not {name!r}")
-    profile = _profile(target) if target is not None else {}
+    place = locate(target, port)
+    username, password, _ = credentials(place, username, password, in_use)
+    return Endpoint(
+        place.host,
+        place.port,
+        username,
+        password,
+        name or place.settings.get("name") or place.profile or None,
+        place.settings.get("store"),
+    )
+
+
+def locate(target: str | None, port: int = DEFAULT_PORT) -> Place:
+    """Find the host and port that a target means; nobody is asked for anything.
+
+    Raises
+    ------
+    InvalidRequest
+        There is no target, its profile can't be used, or it is no host name.
+    """
+    if target is not None and not isinstance(target, str):
+        raise InvalidRequest(f"target must be a host name or a profile's name, not {target!r}")
+    profiles = {} if target is None else _profiles()
+    profile = _profile(target, profiles) if target in profiles else {}
     host = profile.get("host") or (None if profile else target) or os.environ.get("NEOGATE_HOST")
     if not host:
-        raise InvalidRequest(
-            "which gateway? give connect() a host name, a profile's name, or set NEOGATE_HOST"
-        )
+        raise InvalidRequest("which gateway? name a host or a profile, or set NEOGATE_HOST")
     host, given_port = _split(host)
     if given_port is not None and port not in (DEFAULT_PORT, given_port):
         raise InvalidRequest(f"the target says port {given_port} and port={port}; give one of them")
@@ -80,36 +132,61 @@ def resolve(
         or not 0 < given_port < 65536
     ):
         raise InvalidRequest(f"port must be a whole number from 1 to 65535, not {given_port!r}")
-    username = username or profile.get("username") or os.environ.get("NEOGATE_USERNAME")
+    known = tuple(name for name, table in profiles.items() if isinstance(table, dict))
+    return Place(host, given_port, (target or "") if profile else "", profile, known)
+
+
+def credentials(
+    place: Place,
+    username: str | None,
+    password: str | None,
+    in_use: Callable[[Place, str], str | None] = lambda place, username: None,
+) -> tuple[str, str, str]:
+    """User name, password, and where the password came from.
+
+    Raises
+    ------
+    InvalidRequest
+        One is missing, and nobody can be asked for it.
+    """
+    username = username or place.settings.get("username") or os.environ.get("NEOGATE_USERNAME")
     if not username:
-        hint = "" if profile or target is None else f" (no profile is called {target!r})"
         raise InvalidRequest(
-            f"user name for {host} is missing{hint}: give username=, or set NEOGATE_USERNAME"
+            f"the user name for {place.host} is missing{_no_profile(place)}: give username=, write "
+            f"it into a profile in {config_path()}, or set NEOGATE_USERNAME"
         )
-    password = password if password is not None else profile.get("password")
-    if password is None:
-        password = os.environ.get("NEOGATE_PASSWORD")
-    if password is None:
-        password = _ask(host)
-    return Endpoint(
-        host,
-        given_port,
-        username,
-        password,
-        name or profile.get("name") or (target if profile else None),
-        profile.get("store"),
-    )
+    if password is not None:
+        return username, password, "the argument"
+    if "password" in place.settings:
+        return username, place.settings["password"], f"the profile {place.profile!r}"
+    if "NEOGATE_PASSWORD" in os.environ:
+        return username, os.environ["NEOGATE_PASSWORD"], "NEOGATE_PASSWORD"
+    known = in_use(place, username)
+    return username, _ask(place.host) if known is None else known, "the prompt"
 
 
-def _profile(target: str) -> dict[str, Any]:
+def _no_profile(place: Place) -> str:
+    """Whether the host may have been meant as a profile."""
+    if place.profile or "." in place.host or not place.profiles:
+        return ""
+    close = difflib.get_close_matches(place.host, place.profiles, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f" (no profile is called {place.host!r}{hint})"
+
+
+def _profiles() -> dict[str, Any]:
     path = config_path()
     try:
-        profiles = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise InvalidRequest(f"the profiles in {path} can't be read: {error}") from error
-    profile = profiles.get(target, {})
+
+
+def _profile(target: str, profiles: dict[str, Any]) -> dict[str, Any]:
+    path = config_path()
+    profile = profiles[target]
     if not isinstance(profile, dict):
         raise InvalidRequest(f"{target!r} in {path} must be a table: [{target}]")
     unknown = set(profile) - _PROFILE_KEYS
@@ -118,11 +195,18 @@ def _profile(target: str) -> dict[str, Any]:
             f"profile {target!r} in {path} has unknown entries {sorted(unknown)}; known are "
             f"{sorted(_PROFILE_KEYS)}"
         )
-    if profile and not profile.get("host"):
+    if not profile.get("host"):
         raise InvalidRequest(f"profile {target!r} in {path} has no host")
     for key, value in profile.items():
         if key != "port" and not isinstance(value, str):
             raise InvalidRequest(f"{key} of profile {target!r} in {path} must be text in quotes")
+    if "password" in profile and os.name == "posix" and path.stat().st_mode & 0o077:
+        warnings.warn(
+            f"{path} holds a password, and other users of this computer may read it: run "
+            f"chmod 600 {path}",
+            NeogateWarning,
+            stacklevel=2,
+        )
     return profile
 
 
@@ -141,6 +225,8 @@ def _split(target: str) -> tuple[str, int | None]:
         host, _, port = target.partition(":")
     else:
         host, port = target, ""
+        if ":" in host and not _is_ipv6(host):
+            raise InvalidRequest(f"{target!r} has too many colons; give host, or host:port")
     if not host or any(character.isspace() or character in "/@" for character in host):
         raise InvalidRequest(
             f"{target!r} is no host name; give for example '192.168.5.150' or 'gateway:5038'"
@@ -152,16 +238,26 @@ def _split(target: str) -> tuple[str, int | None]:
     return host, int(port)
 
 
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _ask(host: str) -> str:
     """Ask where somebody can answer: a terminal or a notebook."""
     if not (sys.stdin is not None and sys.stdin.isatty()) and "ipykernel" not in sys.modules:
-        raise InvalidRequest(
-            f"password for {host} is missing: give password=, or set NEOGATE_PASSWORD"
-        )
+        raise InvalidRequest(_nobody(host))
     try:
         return getpass.getpass(f"Password for {host}: ")
     except (EOFError, NotImplementedError) as error:  # a notebook that runs with nobody at it
-        raise InvalidRequest(
-            f"password for {host} is missing, and nobody can be asked: give password=, or set "
-            "NEOGATE_PASSWORD"
-        ) from error
+        raise InvalidRequest(_nobody(host)) from error
+
+
+def _nobody(host: str) -> str:
+    return (
+        f"the password for {host} is missing, and nobody can be asked here: set NEOGATE_PASSWORD, "
+        f"or write it into a profile in {config_path()}"
+    )

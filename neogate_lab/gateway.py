@@ -16,12 +16,12 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from neogate_lab import batch as batches
 from neogate_lab import config, dispatcher, times
 from neogate_lab.dispatcher import Dispatcher
-from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateWarning
+from neogate_lab.errors import GatewayClosed, InvalidRequest, LoginRefused, NeogateWarning
 from neogate_lab.history.frames import frame_of
 from neogate_lab.history.schema import VIEWS
 from neogate_lab.history.store import Store
@@ -32,6 +32,7 @@ from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.loop_thread import LoopThread
 from neogate_lab.link.options import LinkOptions
 from neogate_lab.link.outbox import Progress, SmsResult
+from neogate_lab.link.ports import needs_port
 from neogate_lab.link.ussd import AsyncUssdSession, UssdTurn
 from neogate_lab.protocol.records import SpanDetail, SpanStatus, UssdReply
 from neogate_lab.survey import Survey
@@ -46,8 +47,6 @@ __all__ = ["Gateway", "UssdSession", "connect", "demo"]
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 Ports = int | Iterable[int] | None
-
-DEFAULT_STORE = "neogate.neogate"
 
 
 def _documented_as(verb: Callable[..., Any]) -> Callable[[F], F]:
@@ -83,7 +82,7 @@ def connect(
     """Connect to a gateway; it stays connected until `Gateway.close`, and reconnects by itself.
 
     The same arguments again return the same live object; other arguments for the same endpoint
-    close the old one, with a warning. Sends no SMS by itself.
+    close the old one once the new one is connected, with a warning. Sends no SMS by itself.
 
     Parameters
     ----------
@@ -134,10 +133,17 @@ def connect(
     StoreError
         The store can't be opened.
     """
-    endpoint = config.resolve(target, username=username, password=password, port=port, name=name)
+    endpoint = config.resolve(
+        target,
+        username=username,
+        password=password,
+        port=port,
+        name=name,
+        in_use=_password_in_use,
+    )
     if not isinstance(store, Store):
         try:
-            store = os.fspath(store or endpoint.store or DEFAULT_STORE)
+            store = os.fspath(store or endpoint.store or config.DEFAULT_STORE)
         except TypeError:
             raise InvalidRequest(f"store must be a path or a Store, not {store!r}") from None
     options: dict[str, Any] = {
@@ -157,17 +163,18 @@ def connect(
     arguments = (endpoint, store, tuple(options.items()))
     with _connecting:
         known = _live.get((endpoint.host, endpoint.port))
-        if known is not None and not known.closed:
-            if known._arguments == arguments:
-                return known
+        if known is None or known.closed:
+            gateway = _open(endpoint, store, options)
+        elif known._arguments == arguments:
+            return known
+        else:
+            gateway = _open_instead(known, endpoint, store, options)
             warnings.warn(
-                f"closing the earlier connection to {known.name}: connect() was called again with "
+                f"closed the earlier connection to {known.name}: connect() was called again with "
                 f"other arguments ({', '.join(_differences(known._arguments, arguments))})",
                 NeogateWarning,
                 stacklevel=2,
             )
-            known.close()
-        gateway = _open(endpoint, store, options)
         gateway._arguments = arguments
         _live[endpoint.host, endpoint.port] = gateway
         return gateway
@@ -252,6 +259,34 @@ def _open(endpoint: config.Endpoint, store: str | Store, options: dict[str, Any]
     return Gateway(link, loop, ledger, owned)
 
 
+def _password_in_use(place: config.Place, username: str) -> str | None:
+    known = _live.get((place.host, place.port))
+    if known is None or known.closed or known._arguments[0].username != username:
+        return None
+    password: str = known._arguments[0].password
+    return password
+
+
+def _open_instead(
+    known: Gateway, endpoint: config.Endpoint, store: str | Store, options: dict[str, Any]
+) -> Gateway:
+    """Open a connection, and only then close the earlier one: if the new fails, the old stays."""
+    try:
+        gateway = _open(endpoint, store, options)
+    except LoginRefused as error:
+        if "in use" not in str(error).lower():
+            raise
+        raise LoginRefused(
+            f"{error}; the earlier connection to {known.name} is still open here, and this gateway "
+            "allows one: close() that first"
+        ) from error
+    if known.simulator is not None:
+        gateway._embed(known.simulator)
+        known._embed(None)
+    known.close()
+    return gateway
+
+
 _connecting = threading.RLock()
 _live: weakref.WeakValueDictionary[tuple[str, int], Gateway] = weakref.WeakValueDictionary()
 
@@ -326,6 +361,13 @@ class Gateway:
         )
         return f"<table class='neogate-gateway'><tbody>{cells}</tbody></table>"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a Gateway is a live connection, and can't be copied or pickled: hand on what it "
+            f"measured (a frame, or neogate_lab.open_store({str(self.store.path)!r})), or call "
+            "neogate_lab.connect() where it is needed"
+        )
+
     # -- life ------------------------------------------------------------------------------------
     def __enter__(self) -> Gateway:
         return self
@@ -342,6 +384,11 @@ class Gateway:
     def status(self) -> str:
         """The link in one line: connected, closed, or why it is down and what comes next."""
         return self._link.status
+
+    @property
+    def known_ports(self) -> str:
+        """The ports that the gateway listed last, as people write them: "1-4"."""
+        return self._link.known_ports
 
     @property
     def handler_errors(self) -> list[tuple[str, BaseException]]:
@@ -478,6 +525,7 @@ class Gateway:
     def off_sms(self, name: str) -> None:
         self._handlers.remove(name)
 
+    @needs_port
     @_documented_as(AsyncGateway.send_sms)
     def send_sms(
         self,
@@ -518,9 +566,9 @@ class Gateway:
         frame : DataFrame, or list of dict
             Columns ``to`` and ``text``, as text; ``port``, a number or "auto" (spread over the
             ports that are up; one that waits moves on when its port goes down, and no more once it
-            was written; while none is up it waits); and, optionally, ``key``. A row without a key gets one made of
-            `batch`, its number, its text, and how often the same came before in the frame. Other
-            columns and the index stay.
+            was written; while none is up it waits); and, optionally, ``key``. A row without a key
+            gets one made of `batch`, its number, its text, and how often the same came before in
+            the frame. Other columns and the index stay.
         progress : bool
             Show a progress bar.
         dry_run : bool
@@ -587,6 +635,7 @@ class Gateway:
         view = VIEWS["waiting"].names
         return frame_of("waiting", ({name: asdict(sms)[name] for name in view} for sms in queued))
 
+    @needs_port
     @_documented_as(AsyncGateway.ussd)
     def ussd(self, code: str, *, port: int, timeout: float = 30) -> UssdReply:
         return self._run(self._link.ussd(code, port=port, timeout=timeout))
@@ -647,6 +696,10 @@ class Gateway:
             return balances_of(self._read("ussd", since=since, until=until, port=port), known=None)
         if since is not None or until is not None:
             raise InvalidRequest("since and until look back: leave code out, or them")
+        if not isinstance(code, str | Mapping):
+            raise InvalidRequest(
+                f'code must be text such as "*100#", or a dict of operators and codes, not {code!r}'
+            )
         began = datetime.now(UTC)
         codes = self._run(balances.ask(self._link, code, port, timeout))
         return balances_of(self._read("ussd", since=began, code=codes), known=codes)
@@ -755,7 +808,8 @@ class Gateway:
             The suffix says the format, .parquet, .csv or .xlsx; none is a Parquet dataset by
             gateway and UTC day, in a folder that belongs to the export. Also a URL of fsspec.
         table : str
-            A name in `history.schema.TABLES`.
+            As the verb is called that shows it; `neogate_lab.describe` lists those that are
+            stored, and says what their columns mean.
         redact : {None, "numbers", "text", "all"}
             What to hash or drop (see `history.redaction`).
         spreadsheet_safe : bool
@@ -763,7 +817,8 @@ class Gateway:
         partitioned : bool, optional
             Write a dataset; default: if `path` has no suffix.
         bom : bool
-            Begin CSV with the mark by which Excel knows UTF-8.
+            Begin CSV with the mark by which Excel knows UTF-8: without it, Excel shows other than
+            Latin letters as gibberish. `read_csv` takes both.
         progress : bool
             Show a bar when it takes longer than two seconds.
         **filters
@@ -805,7 +860,7 @@ class Gateway:
         return self.store.frame(table, gateway=self.name, **filters)
 
     # -- for panels ------------------------------------------------------------------------------
-    def post(
+    def _post(
         self,
         make: Callable[[AsyncGateway], Coroutine[Any, Any, T]],
         then: Callable[[T | None, BaseException | None], object],
@@ -839,11 +894,11 @@ class Gateway:
         except GatewayClosed as error:
             then(None, error)  # here, since the dispatcher may have ended
 
-    def call_later(self, callback: Callable[[], object]) -> None:
+    def _call_later(self, callback: Callable[[], object]) -> None:
         """Call `callback` on the dispatcher, without waiting; from any thread."""
         self._dispatcher.submit(callback)
 
-    def listen(self, callback: Callable[[ReceivedSms], object]) -> Callable[[], None]:
+    def _listen(self, callback: Callable[[ReceivedSms], object]) -> Callable[[], None]:
         """Call `callback` on the dispatcher with every message once it is on disk, incomplete
         ones too; returns its undoing.
         """

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from neogate_lab import config
-from neogate_lab.errors import InvalidRequest
+from neogate_lab.errors import InvalidRequest, NeogateWarning
 
 PROFILES = """
 [lab]
@@ -33,6 +33,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = config.config_path()
     path.parent.mkdir()
     path.write_text(PROFILES)
+    path.chmod(0o600)
     return path
 
 
@@ -125,12 +126,14 @@ def test_somebody_is_asked_for_the_password(monkeypatch: pytest.MonkeyPatch) -> 
         ({"target": "http://gw"}, "is a URL"),
         ({"target": "user@gw"}, "no host name"),
         ({"target": "a b"}, "no host name"),
+        ({"target": "192.168.5.150:5038:1"}, "too many colons"),
         ({"target": "gw:0"}, "1 to 65535"),
         ({"target": "gw:99999"}, "1 to 65535"),
         ({"target": "gw:5040", "port": 5041}, "give one of them"),
         ({"port": "5038"}, "1 to 65535"),
         ({"port": True}, "1 to 65535"),
         ({"username": None}, "user name"),
+        ({"target": "labb", "username": None}, "no profile is called 'labb'; did you mean 'lab'"),
         ({"name": 5}, "name must be text"),
     ],
     ids=str,
@@ -167,3 +170,35 @@ def test_nothing_secret_in_its_repr() -> None:
     shown = repr(resolve("lab", username="someone", password="s3cret"))
     assert "s3cret" not in shown
     assert "someone" not in shown
+
+
+def test_a_password_that_others_may_read_is_warned_of(home: Path) -> None:
+    home.chmod(0o644)
+    with pytest.warns(NeogateWarning, match="chmod 600"):
+        resolve("lab")
+    assert resolve("far").host == "far.example"  # holds no password
+
+
+@pytest.mark.parametrize(
+    ("target", "password", "environment", "origin"),
+    [
+        ("lab", "given", True, "the argument"),
+        ("lab", None, True, "the profile 'lab'"),
+        ("far", None, True, "NEOGATE_PASSWORD"),
+        ("far", None, False, "the prompt"),
+    ],
+)
+def test_where_the_password_came_from_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    password: str | None,
+    environment: bool,
+    origin: str,
+) -> None:
+    if environment:
+        monkeypatch.setenv("NEOGATE_PASSWORD", "envpass")
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "typed")
+    place = config.locate(target)
+    assert config.credentials(place, "u", password)[2] == origin
+    assert "labpass" not in repr(place)

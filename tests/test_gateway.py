@@ -399,7 +399,7 @@ def test_a_panel_posts_without_waiting(gw: Gateway) -> None:
     def then(result: Any, error: BaseException | None) -> None:
         done.append((result, error, threading.current_thread().name))
 
-    gw.post(lambda link: link.spans(), then)
+    gw._post(lambda link: link.spans(), then)
     ((result, error, thread),) = eventually(lambda: done)
     assert (len(result), error, thread) == (4, None, "neogate-dispatcher")
 
@@ -413,8 +413,8 @@ def test_a_posted_failure_is_handed_over(gw: Gateway) -> None:
     def broken(link: Any) -> Any:
         raise ValueError("not even a coroutine")
 
-    gw.post(fail, lambda result, error: done.append(error))
-    gw.post(broken, lambda result, error: done.append(error))
+    gw._post(fail, lambda result, error: done.append(error))
+    gw._post(broken, lambda result, error: done.append(error))
     eventually(lambda: len(done) == 2)
     assert [type(error) for error in done] == [NoAnswer, ValueError]
 
@@ -424,15 +424,15 @@ def test_what_is_posted_when_the_gateway_closes_is_answered_all_the_same(
 ) -> None:
     gw = connect(sim)
     done: list[BaseException | None] = []
-    gw.post(lambda link: asyncio.sleep(60), lambda result, error: done.append(error))
+    gw._post(lambda link: asyncio.sleep(60), lambda result, error: done.append(error))
     gw.close()
-    gw.post(lambda link: link.spans(), lambda result, error: done.append(error))
+    gw._post(lambda link: link.spans(), lambda result, error: done.append(error))
     assert [type(error) for error in done] == [GatewayClosed, GatewayClosed]
 
 
 def test_listening_hears_everything_until_undone(sim: SimulatedGateway, gw: Gateway) -> None:
     heard: list[str] = []
-    undo = gw.listen(lambda message: heard.append(message.text))
+    undo = gw._listen(lambda message: heard.append(message.text))
     sim.receive_sms(port=1, sender="900", text="a")
     eventually(lambda: heard)
     undo()
@@ -451,8 +451,8 @@ def test_a_blocking_verb_on_the_loop_thread_is_refused(gw: Gateway) -> None:
     async def close(link: Any) -> Any:
         gw.close()
 
-    gw.post(wrong, lambda result, error: done.append(error))
-    gw.post(close, lambda result, error: done.append(error))
+    gw._post(wrong, lambda result, error: done.append(error))
+    gw._post(close, lambda result, error: done.append(error))
     eventually(lambda: len(done) == 2)
     assert [type(error) for error in done] == [WrongThread, WrongThread]
     assert not gw.closed

@@ -30,7 +30,7 @@ RECORDER = """
 
     gw = ng.connect(host, port=int(port), username=username, password=password, store=store,
                     name="lab")
-    gw.listen(tell)
+    gw._listen(tell)
     gw.spans()
     print(json.dumps("ready"), flush=True)
     threading.Event().wait()

@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
-from neogate_lab.cli import demo, export, record, replay, simulate, spans, survey
+from neogate_lab.cli import (
+    demo,
+    doctor,
+    export,
+    record,
+    replay,
+    send,
+    simulate,
+    spans,
+    survey,
+    ussd,
+)
 from neogate_lab.cli.base import app
 
-__all__ = ["app", "demo", "export", "record", "replay", "simulate", "spans", "survey"]
+__all__ = [
+    "app",
+    "demo",
+    "doctor",
+    "export",
+    "record",
+    "replay",
+    "send",
+    "simulate",
+    "spans",
+    "survey",
+    "ussd",
+]

@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 import functools
+import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, ParamSpec
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec
 
 import typer
 
 import neogate_lab as ng
 from neogate_lab.cli.terminal import plain
 
-__all__ = ["app", "polite", "stoppable"]
+__all__ = ["RadioPort", "Store", "Target", "Username", "app", "in_options", "polite", "stoppable"]
 
 P = ParamSpec("P")
+
+Target = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="TARGET",
+        help="Host, host:port or the name of a profile; default NEOGATE_HOST.",
+        show_default=False,
+    ),
+]
+Store = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to record into; default the profile's, or neogate.neogate.",
+        show_default=False,
+    ),
+]
+RadioPort = Annotated[int, typer.Option(min=1, help="Radio port as printed on the box.")]
+Username = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the API user; default the profile's, or NEOGATE_USERNAME.", show_default=False
+    ),
+]
 
 app = typer.Typer(
     add_completion=False,
@@ -33,17 +59,46 @@ def polite(command: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            command(*args, **kwargs)
+            with _warnings_in_words():
+                command(*args, **kwargs)
         except (ng.NeogateError, OSError) as error:
             if isinstance(error, BrokenPipeError):  # `| head`: typer knows how to end that
                 raise
-            typer.echo(f"neogate-lab: {plain(str(error))}", err=True)
+            typer.echo(f"neogate-lab: {in_options(plain(str(error)), kwargs)}", err=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             typer.echo("neogate-lab: interrupted", err=True)
             raise typer.Exit(130) from None
 
     return run
+
+
+def in_options(message: str, names: Iterable[str]) -> str:
+    """An error of the API in the command line's words: ``username=`` is ``--username`` here."""
+    for name in names:
+        message = re.sub(rf"\b{name}=(?=(\S)?)", _as_option(name), message)
+    return message
+
+
+def _as_option(name: str) -> Callable[[re.Match[str]], str]:
+    option = f"--{name.replace('_', '-')}"
+    return lambda found: option if not found[1] or found[1] in ",.:;)" else f"{option} "
+
+
+@contextmanager
+def _warnings_in_words() -> Iterator[None]:
+    """Show the package's warnings as a line of the command, not as a place in its source."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, ng.NeogateWarning):
+                typer.echo(f"neogate-lab: {plain(str(message))}", err=True)
+            else:
+                usual(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager
@@ -79,7 +134,8 @@ def main(
 ) -> None:
     """Signal surveys, SMS and USSD with NeoGate TG GSM gateways.
 
-    Start with `neogate-lab demo`: it needs no hardware.
+    Start with `neogate-lab demo`: it needs no hardware. When a gateway refuses, `neogate-lab
+    doctor` says why.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that can't show a letter is no error

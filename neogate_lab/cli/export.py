@@ -17,12 +17,13 @@ __all__ = ["export"]
 @app.command()
 @polite
 def export(
-    store: Annotated[Path, typer.Argument(help="The store's folder.")],
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder.")],
     path: Annotated[
         str,
         typer.Argument(
+            metavar="PATH",
             help="File ending in .parquet, .csv or .xlsx; no suffix: a folder of Parquet files by "
-            "gateway and day. A URL such as s3://… too."
+            "gateway and day. A URL such as s3://… too.",
         ),
     ],
     table: Annotated[

@@ -18,7 +18,7 @@ import typer
 
 import neogate_lab as ng
 from neogate_lab import times
-from neogate_lab.cli.base import app, polite, stoppable
+from neogate_lab.cli.base import Username, app, polite, stoppable
 from neogate_lab.cli.terminal import plain, shorten
 
 __all__ = ["record"]
@@ -35,7 +35,7 @@ def record(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[GATEWAY]...",
+            metavar="TARGET",
             help="Hosts, host:port or names of profiles; default NEOGATE_HOST.",
             show_default=False,
         ),
@@ -46,10 +46,7 @@ def record(
     ),
     label: Annotated[str, typer.Option(help="What is measured: place, antenna, operator.")] = "",
     name: Annotated[str, typer.Option(help="The survey's name in tables.")] = "record",
-    username: Annotated[
-        str | None,
-        typer.Option(help="Of the API user; default NEOGATE_USERNAME.", show_default=False),
-    ] = None,
+    username: Username = None,
     wire: Annotated[
         Path | None,
         typer.Option(
@@ -57,10 +54,11 @@ def record(
         ),
     ] = None,
 ) -> None:
-    """Measure gateways and receive SMS into a store, until SIGTERM or Ctrl-C.
+    """Measure gateways and receive SMS, for weeks if wanted.
 
-    Says only what changes; connections come back by themselves. A notebook reads along through
-    ng.open_store. The password comes from a profile or NEOGATE_PASSWORD, or you are asked for it.
+    Goes on until SIGTERM or Ctrl-C. Says only what changes; connections come back by themselves. A
+    notebook reads along through ng.open_store. The password comes from a profile or
+    NEOGATE_PASSWORD, or you are asked for it.
     """
     # Arrow's own allocators keep what sealing has freed: a week grows by tens of MiB with them.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

@@ -26,7 +26,9 @@ _VERB_WORDS = {"gsm", "show", "send", "span", "spans", "sms", "ussd", "core", "h
 @app.command()
 @polite
 def replay(
-    wire: Annotated[Path, typer.Argument(help="A wire log, as connect(record=…) writes it.")],
+    wire: Annotated[
+        Path, typer.Argument(metavar="WIRE", help="A wire log, as connect(record=…) writes it.")
+    ],
     serve: Annotated[
         bool, typer.Option("--serve", help="Be that gateway, for any client, until Ctrl-C.")
     ] = False,
@@ -41,7 +43,7 @@ def replay(
         float, typer.Option(help="Recorded seconds in a real one; inf: at once.")
     ] = 1.0,
 ) -> None:
-    """Show what a recorded gateway said, as this package understands it; or serve it again.
+    """Show what a recorded gateway said, or serve it again.
 
     A firmware that was never seen can be handed over as such a file. Passwords and PINs are not in
     it; numbers and texts are.

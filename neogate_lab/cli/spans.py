@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 import neogate_lab as ng
-from neogate_lab.cli.base import app, polite
+from neogate_lab.cli.base import Target, Username, app, polite
 from neogate_lab.cli.terminal import print_table
 
 __all__ = ["spans"]
@@ -16,22 +12,13 @@ __all__ = ["spans"]
 @app.command()
 @polite
 def spans(
-    target: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[HOST]",
-            help="Host, host:port or the name of a profile; default NEOGATE_HOST.",
-            show_default=False,
-        ),
-    ] = None,
-    username: Annotated[
-        str | None,
-        typer.Option(help="Of the API user; default NEOGATE_USERNAME.", show_default=False),
-    ] = None,
+    target: Target = None,
+    username: Username = None,
 ) -> None:
     """Show the ports of a gateway, and what each one hears now.
 
-    The password comes from NEOGATE_PASSWORD, or you are asked for it. Nothing is recorded.
+    The password comes from a profile or NEOGATE_PASSWORD, or you are asked for it. Nothing is
+    recorded.
     """
     with ng.connect(target, username=username, store=":memory:") as gateway:
         frame = gateway.diagnostics()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import neogate_lab as ng
-from neogate_lab.cli.base import app, polite, stoppable
+from neogate_lab.cli.base import Store, Target, Username, app, polite, stoppable
 from neogate_lab.cli.terminal import plain, print_table
 
 if TYPE_CHECKING:
@@ -27,14 +27,7 @@ _MOST_OUTAGES = 12
 @polite
 @stoppable()
 def survey(
-    target: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[GATEWAY]",
-            help="Host, host:port or the name of a profile; default NEOGATE_HOST.",
-            show_default=False,
-        ),
-    ] = None,
+    target: Target = None,
     every: Annotated[str, typer.Option(help="Distance of the measurements.")] = "10s",
     duration: Annotated[
         str | None, typer.Option(help="10m, 2h, 1d; default until Ctrl-C.", show_default=False)
@@ -44,9 +37,7 @@ def survey(
         list[int] | None,
         typer.Option(help="This port; again for more; default all.", show_default=False),
     ] = None,
-    store: Annotated[Path, typer.Option(help="Folder to record into; made if there is none.")] = (
-        Path("neogate.neogate")
-    ),
+    store: Store = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -56,10 +47,7 @@ def survey(
     plot: Annotated[
         Path | None, typer.Option(help="Draw it there: a .png, .svg or .pdf.", show_default=False)
     ] = None,
-    username: Annotated[
-        str | None,
-        typer.Option(help="Of the API user; default NEOGATE_USERNAME.", show_default=False),
-    ] = None,
+    username: Username = None,
 ) -> None:
     """Measure the signal of a gateway's ports, and sum it up.
 

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["plain", "print_table", "say", "shorten", "width"]
+__all__ = ["plain", "plain_lines", "print_table", "say", "shorten", "somebody_there", "width"]
+
+
+def somebody_there() -> bool:
+    """Whether questions can be asked: standard input is a terminal."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def say(text: str) -> None:
@@ -34,6 +39,11 @@ def plain(text: str) -> str:
     """A stranger's text on one line, without anything that a terminal would obey."""
     text = re.sub(r"\s*[\r\n]+\s*", " / ", _ESCAPES.sub("", text).strip())
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def plain_lines(text: str) -> list[str]:
+    """A stranger's text line by line, as `plain` makes each."""
+    return [plain(line) for line in _ESCAPES.sub("", text).strip().splitlines()]
 
 
 def width(text: str) -> int:

@@ -27,10 +27,10 @@ from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.ledger import Ledger, RecordLock
 from neogate_lab.link.loopback import LoopbackTrip
 from neogate_lab.link.memory import MemoryLedger
-from neogate_lab.link.options import LinkOptions, check_seconds
+from neogate_lab.link.options import LinkOptions, check_seconds, check_words
 from neogate_lab.link.outbox import Outbox, Progress, SmsResult
 from neogate_lab.link.pool import SessionPool
-from neogate_lab.link.ports import Ports
+from neogate_lab.link.ports import Ports, needs_port
 from neogate_lab.link.sampler import (
     Measurement,
     Sampler,
@@ -382,10 +382,12 @@ class AsyncGateway:
         NoAnswer
             No such message came in time.
         InvalidRequest
-            A port that does not exist, a time that can't be read.
+            A port that does not exist, a time that can't be read, a sender that is no text.
         """
         self._check_open()
         check_seconds("timeout", timeout, least=0)
+        check_words("sender", sender)
+        check_words("contains", contains)
         ports = None if port is None else {number for number, _ in await self._resolve(port)}
 
         from_when = None if since is None else moment(since, self._clock.now())
@@ -437,6 +439,7 @@ class AsyncGateway:
         """Call `listener` on the loop with every message, also incomplete; returns its undoing."""
         return self._inbound.listen(listener)
 
+    @needs_port
     async def send_sms(
         self,
         to: str,
@@ -631,6 +634,7 @@ class AsyncGateway:
         )
 
     # -- USSD ------------------------------------------------------------------------------------
+    @needs_port
     async def ussd(self, code: str, *, port: int, timeout: float = 30) -> UssdReply:
         """Run a USSD code and return what the network answered, whatever it was.
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from neogate_lab.errors import InvalidRequest
 
-__all__ = ["LinkOptions", "check_seconds"]
+__all__ = ["LinkOptions", "check_seconds", "check_words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +69,12 @@ def check_seconds(name: str, value: Any, *, above: float | None = None, least: f
     if not fits or value < least or (above is not None and value <= above):
         bound = f"> {above:g}" if above is not None else f">= {least:g}"
         raise InvalidRequest(f"{name} must be a number of seconds {bound}, not {value!r}")
+
+
+def check_words(name: str, value: Any) -> None:
+    """Raise `InvalidRequest` unless `value` is text, or None."""
+    if not isinstance(value, str | None):
+        raise InvalidRequest(
+            f"{name} must be text, and is of type {type(value).__name__}: a number type drops the "
+            "+ and leading zeros"
+        )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import json
 import logging
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from neogate_lab.errors import (
     CommandRefused,
@@ -28,9 +30,11 @@ from neogate_lab.link.session import Session
 from neogate_lab.protocol import commands
 from neogate_lab.protocol.records import SpanDetail, SpanStatus, parse_span_detail, parse_spans
 
-__all__ = ["Ports"]
+__all__ = ["Ports", "needs_port"]
 
 logger = logging.getLogger(__name__)
+
+V = TypeVar("V", bound=Callable[..., Any])
 
 _Answer = SpanDetail | NeogateError
 
@@ -129,9 +133,12 @@ class Ports:
                 "port= names no port; give a number, a list of them, or leave it out"
             )
         wrong = ", ".join(map(str, ports))
+        spans = [port for port in ports if self._offset and port in self._spans]
+        meant = ", ".join(f"span {span} is port {self.port_of(span)}" for span in spans)
         return InvalidRequest(
             f"{self.where} has no port {wrong}; it has {str(self) or 'none'} "
-            f"(ports as printed on the box: span minus {self._offset})"
+            f"(ports as printed on the box: span minus {self._offset}"
+            f"{'; ' + meant if meant else ''})"
         )
 
     # -- what they say ---------------------------------------------------------------------------
@@ -278,6 +285,45 @@ class Ports:
             )
         )
         self._identities[port] = row
+
+
+def needs_port(verb: V) -> V:
+    """Say in words what a call lacks that names no port: the likeliest slip of all.
+
+    For methods of what has `known_ports`; the signature stays as it is.
+    """
+    signature = inspect.signature(verb)
+    name = verb.__name__
+
+    def check(gateway: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            signature.bind(gateway, *args, **kwargs)
+        except TypeError as error:
+            if "port" in kwargs:
+                return  # another slip, which Python names when it is called
+            if "span" in kwargs:
+                reason = "takes port=, and no span: ports are counted as printed on the box"
+            elif "'port'" in str(error):
+                reason = "needs port=, the number printed on the box, such as port=1"
+            elif "too many positional" in str(error):
+                reason = "takes port by its name, such as port=1"
+            else:
+                return
+            there = gateway.known_ports
+            which = f"; {gateway.name} has {there}" if there else ""
+            raise InvalidRequest(f"{name}() {reason}{which}; nothing was sent") from None
+
+    @functools.wraps(verb)
+    async def later(self: Any, *args: Any, **kwargs: Any) -> Any:
+        check(self, args, kwargs)
+        return await verb(self, *args, **kwargs)
+
+    @functools.wraps(verb)
+    def now(self: Any, *args: Any, **kwargs: Any) -> Any:
+        check(self, args, kwargs)
+        return verb(self, *args, **kwargs)
+
+    return cast(V, later if inspect.iscoroutinefunction(verb) else now)
 
 
 def _unknown_command(error: CommandRefused) -> bool:

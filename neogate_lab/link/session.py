@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -162,6 +163,11 @@ class Session(asyncio.Protocol):
             ) from None
         except (OSError, UnicodeError) as error:  # the latter for a name that no DNS can hold
             code = getattr(error, "errno", None)
+            if isinstance(error, socket.gaierror | UnicodeError):
+                raise Unreachable(
+                    f"no connection to {where}: no address is known for the name {host!r}; check "
+                    "its spelling and this machine's network, or give the gateway's address"
+                ) from error
             reason = os.strerror(code) if code is not None and code > 0 else error
             raise Unreachable(
                 f"no connection to {where}: {reason}; check the address and "

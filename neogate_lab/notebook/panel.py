@@ -82,7 +82,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
     """Base of the panels: a column of controls with the gateway's ports and a message line.
 
     No callback waits: it disables what may not be pressed twice, hands a coroutine to
-    `Gateway.post`, and goes on when that is done. Making a panel of the same kind for the same
+    `Gateway._post`, and goes on when that is done. Making a panel of the same kind for the same
     gateway and port again, as a cell does when it is run again, retires the earlier one.
 
     Parameters
@@ -107,7 +107,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
             raise InvalidRequest(
                 f"{kind} knows no {', '.join(sorted(unknown))}; it takes a gateway and port="
             )
-        if not callable(getattr(gw, "post", None)):
+        if not callable(getattr(gw, "_post", None)):
             raise InvalidRequest(
                 f"{kind} needs a gateway of neogate_lab.connect() or demo(), "
                 f"not {type(gw).__name__}"
@@ -221,7 +221,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
                     self._say_error(mistake)
 
         try:
-            self._gw.post(make, done)
+            self._gw._post(make, done)
         except Exception as error:  # noqa: BLE001 - as if the coroutine had raised it
             done(None, error)
 
@@ -232,7 +232,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
             with self._lock:
                 act()
 
-        self._gw.call_later(done)
+        self._gw._call_later(done)
 
     def _chosen_port(self) -> int:
         port = self.port_field.value

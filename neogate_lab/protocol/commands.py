@@ -266,8 +266,8 @@ def _number(to: str) -> None:
         raise InvalidRequest(_BECAME_FLOAT)
     if not isinstance(to, str):
         raise InvalidRequest(
-            f"the number is of type {type(to).__name__}: give it as text, since a number type "
-            "drops the + and leading zeros"
+            f"the number is of type {type(to).__name__}: give it as text, in quotes: a "
+            "number type drops the + and leading zeros"
         )
     if not to:
         raise InvalidRequest("the number is empty")
@@ -292,7 +292,7 @@ def _id(id: str) -> None:
 
 def _encode_text(text: str) -> str:
     if not isinstance(text, str):
-        raise InvalidRequest(f"the text is of type {type(text).__name__}: give it as text")
+        raise InvalidRequest(f"the text is of type {type(text).__name__}: write it in quotes")
     if not text:
         raise InvalidRequest("the text is empty")
     if "\0" in text:

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import contextvars
+import os
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -15,6 +16,12 @@ from neogate_lab.errors import InvalidRequest
 from neogate_lab.simulator.session import Hub, Session
 
 T = TypeVar("T")
+
+
+def _words(error: OSError) -> str:
+    """The system's words: asyncio wraps them in its own."""
+    known = error.errno is not None and error.errno > 0
+    return os.strerror(error.errno) if known and error.errno else str(error.strerror or error)
 
 
 class Activity:
@@ -92,7 +99,7 @@ class Listener:
                 self._thread.join()
                 self._thread = None
                 raise InvalidRequest(
-                    f"can't listen on {self.host}:{self.port} ({error.strerror}): choose another "
+                    f"can't listen on {self.host}:{self.port} ({_words(error)}): choose another "
                     "port, or 0 for a free one"
                 ) from error
 

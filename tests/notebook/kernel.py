@@ -35,6 +35,7 @@ class Kernel:
 
     def __init__(self, manager: Any, client: Any) -> None:
         self.manager = manager
+        self.asked: list[tuple[str, bool]] = []
         self._client = client
 
     async def run(self, *cells: str, seconds: float = 60) -> str:
@@ -44,6 +45,16 @@ class Kernel:
         for cell, reply in zip(cells, replies, strict=True):
             assert not reply.error, f"{cell}\n{reply.text}\n{reply.trace}"
         return "".join(reply.text for reply in replies)
+
+    async def typing(self, cell: str, answer: str, seconds: float = 60) -> str:
+        """Run a cell that asks for one thing, which `asked` keeps with whether it is a password."""
+        asked = self._client.execute(cell, allow_stdin=True)
+        request = await self._client.get_stdin_msg(timeout=seconds)
+        self.asked.append((request["content"]["prompt"], request["content"]["password"]))
+        self._client.input(answer)
+        reply = await self.wait(asked, seconds)
+        assert not reply.error, f"{cell}\n{reply.text}\n{reply.trace}"
+        return reply.text
 
     def ask(self, cell: str) -> str:
         """Begin to run a cell; `wait` takes what this returns."""

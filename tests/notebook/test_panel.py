@@ -157,7 +157,7 @@ def test_a_failing_callback_is_shown(
     def broken(*_: object) -> None:
         raise RuntimeError("out of <luck>")
 
-    monkeypatch.setattr(gw, "post", broken)
+    monkeypatch.setattr(gw, "_post", broken)
     panel.refresh_button.click()
     assert "RuntimeError: out of &lt;luck&gt;" in panel.status_line.value
 
