@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         outages,
         signal_summary,
     )
+    from neogate_lab.fleet import Fleet, connect_all
     from neogate_lab.gateway import Gateway, UssdSession, connect, demo
     from neogate_lab.history.export import read_csv, read_parquet
     from neogate_lab.history.store import Store, open_store
@@ -62,6 +63,7 @@ _HOMES = {
     "AsyncGateway": "link.async_gateway",
     "Balance": "analysis.balances",
     "ComposePanel": "notebook.compose",
+    "Fleet": "fleet",
     "Gateway": "gateway",
     "ReceivedSms": "link.inbox",
     "SimulatedGateway": "simulator",
@@ -77,6 +79,7 @@ _HOMES = {
     "availability": "analysis.summaries",
     "compare": "analysis.comparison",
     "connect": "gateway",
+    "connect_all": "fleet",
     "delivery": "analysis.summaries",
     "demo": "gateway",
     "handovers": "analysis.summaries",
@@ -99,6 +102,7 @@ __all__ = [
     "CommandRefused",
     "ComposePanel",
     "ConnectionLost",
+    "Fleet",
     "Gateway",
     "GatewayClosed",
     "InvalidRequest",
@@ -125,6 +129,7 @@ __all__ = [
     "availability",
     "compare",
     "connect",
+    "connect_all",
     "delivery",
     "demo",
     "handovers",

@@ -14,13 +14,14 @@ import getpass
 import os
 import sys
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from neogate_lab.errors import InvalidRequest
 
-__all__ = ["DEFAULT_PORT", "Endpoint", "config_path", "resolve"]
+__all__ = ["DEFAULT_PORT", "Endpoint", "ask_for_password", "config_path", "resolve"]
 
 DEFAULT_PORT = 5038
 _PROFILE_KEYS = {"host", "port", "username", "password", "name", "store"}
@@ -51,8 +52,16 @@ def resolve(
     password: str | None,
     port: int,
     name: str | None,
+    ask: Callable[[str], str] | None = None,
 ) -> Endpoint:
     """Complete what the caller gave: argument, then profile, then environment, then the prompt.
+
+    Parameters
+    ----------
+    target, username, password, port, name
+        As for `neogate_lab.connect`.
+    ask : callable, optional
+        Gets the host and returns the password that nobody gave; default `ask_for_password`.
 
     Raises
     ------
@@ -90,7 +99,7 @@ def resolve(
     if password is None:
         password = os.environ.get("NEOGATE_PASSWORD")
     if password is None:
-        password = _ask(host)
+        password = (ask or ask_for_password)(host)
     return Endpoint(
         host,
         given_port,
@@ -152,8 +161,8 @@ def _split(target: str) -> tuple[str, int | None]:
     return host, int(port)
 
 
-def _ask(host: str) -> str:
-    """Ask where somebody can answer: a terminal or a notebook."""
+def ask_for_password(host: str) -> str:
+    """Ask where somebody can answer, a terminal or a notebook; `InvalidRequest` elsewhere."""
     if not (sys.stdin is not None and sys.stdin.isatty()) and "ipykernel" not in sys.modules:
         raise InvalidRequest(
             f"password for {host} is missing: give password=, or set NEOGATE_PASSWORD"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
 
 from neogate_lab import times
 from neogate_lab.errors import InvalidRequest
@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from neogate_lab.fleet import Fleet
     from neogate_lab.gateway import Gateway
+    from neogate_lab.link.fleet import AsyncFleetSurvey
+    from neogate_lab.link.survey import AsyncSurvey
 
 __all__ = ["Survey"]
 
 
 class Survey:
-    """A measurement on a fixed grid, in the background; made by `Gateway.survey`.
+    """A measurement on a fixed grid, in the background; made by `survey` of a gateway or fleet.
 
     A context manager too: leaving it stops the survey.
 
@@ -31,7 +34,7 @@ class Survey:
 
     def __init__(
         self,
-        gateway: Gateway,
+        gateway: Gateway | Fleet,
         *,
         every: times.Period,
         duration: times.Period | None,
@@ -48,16 +51,15 @@ class Survey:
             if bar is not None:
                 dispatcher.submit(bar.show, done)
 
-        self._survey = gateway._run(
-            gateway._link.survey(
-                every=times.seconds(every, "every"),
-                duration=None if duration is None else times.seconds(duration, "duration"),
-                port=port,
-                label=label,
-                name=name,
-                on_tick=on_tick,
-            )
+        begun: Coroutine[Any, Any, AsyncSurvey | AsyncFleetSurvey] = gateway._link.survey(
+            every=times.seconds(every, "every"),
+            duration=None if duration is None else times.seconds(duration, "duration"),
+            port=port,
+            label=label,
+            name=name,
+            on_tick=on_tick,
         )
+        self._survey = gateway._run(begun)
         self.name = self._survey.name
         if progress:
             shown = bar = Bar(self.name, self._survey.total, "tick")
@@ -147,7 +149,7 @@ class Survey:
 
     def frame(self) -> pd.DataFrame:
         """Its rows of the table `signal` so far."""
-        return self._gateway.store.signal(gateway=self._gateway.name, survey=self.name)
+        return self._gateway.store.signal(gateway=self._gateway.names, survey=self.name)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Plot its history so far; see `plots.signal_history`."""

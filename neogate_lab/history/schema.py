@@ -211,7 +211,11 @@ _CONNECTIONS = Table(
         ROW_ID,
         Column("time", "time", "when it was noticed", "UTC"),
         GATEWAY,
-        Column("event", "cat", "connected, lost, restored, closed, refused, asleep, clock_changed"),
+        Column(
+            "event",
+            "cat",
+            "connected, unreachable, lost, restored, closed, refused, asleep, clock_changed",
+        ),
         Column("reason", "text", "why, in words"),
         Column("gap_s", "float", "how long nothing could be seen before this", "s"),
     ),
@@ -386,6 +390,16 @@ VIEWS: dict[str, Table] = {
     for table in (_SPANS, _DIAGNOSTICS, _BATCH, _WAITING, _LOOPBACK, _REPLIES, _BALANCES)
 }
 """Frames that are answered, and not stored as they are."""
+
+VIEWS |= {
+    f"fleet_{view.name}": Table(
+        f"fleet_{view.name}",
+        f"{view.row}, of several gateways",
+        (GATEWAY, *view.columns),
+        view.time,
+    )
+    for view in tuple(VIEWS.values())
+}
 
 ALIASES = {"inbox": "messages", "ussd_log": "ussd"}
 """What the verbs call a table, where that is not its name."""

@@ -8,7 +8,7 @@ import itertools
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -66,6 +66,10 @@ logger = logging.getLogger(__name__)
 
 SHORTEST_TICK = 0.1
 """Seconds."""
+ASK_AGAIN = 5.0
+"""Seconds until a gateway that could not tell its ports is asked again."""
+UNKNOWN_PORT = [(None, None)]
+"""What is measured of a gateway whose ports nobody knows yet: that it did not answer."""
 CLOSE_GRACE = 1.0
 """Seconds that a survey's running tick gets to finish when the gateway is closed."""
 
@@ -141,8 +145,14 @@ class AsyncGateway:
         return f"<AsyncGateway {self._where}: {state}>"
 
     # -- life ------------------------------------------------------------------------------------
-    async def open(self) -> AsyncGateway:
+    async def open(self, *, patient: bool = False) -> AsyncGateway:
         """Connect, log in and learn the ports; sends no SMS by itself.
+
+        Parameters
+        ----------
+        patient : bool
+            Do not give up a gateway that can't be reached: return all the same, with the reason in
+            `trouble`, and go on trying. A refused login is not tried again.
 
         Raises
         ------
@@ -157,18 +167,30 @@ class AsyncGateway:
         self._opened = True
         try:
             await self._inbound.start()
-            await self._connection.start()
+            await self._connection.start(patient=patient)
             self.keep(self._take_reports())
             self.keep(self._call_handlers())
             await self._take_up_outbox()
-            try:
-                await self.spans()
-            except (CommandRefused, NoAnswer, ConnectionLost, ProtocolError) as error:
-                logger.warning("%s: its ports are not known yet: %s", self._where, error)
+            if not (self._connection.is_up and await self._list_ports()):
+                self.keep(self._learn_ports())
         except BaseException:
             await self.close()
             raise
         return self
+
+    async def _list_ports(self) -> bool:
+        try:
+            await self.spans()
+        except (CommandRefused, NoAnswer, ConnectionLost, ProtocolError) as error:
+            logger.warning("%s: its ports are not known yet: %s", self._where, error)
+            return False
+        return True
+
+    async def _learn_ports(self) -> None:
+        while not self._ports.listed:
+            await self._connection.wait_until_up()
+            if not await self._list_ports():
+                await self._clock.sleep(ASK_AGAIN)
 
     def _assemble(self) -> None:
         """Make the parts; none of them does anything yet."""
@@ -258,6 +280,12 @@ class AsyncGateway:
         return self._connection.status if self._opened and not self._closed else "closed"
 
     @property
+    def trouble(self) -> NeogateError | None:
+        """Why the link is down; None while it is up."""
+        self._check_open()
+        return self._connection.trouble
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
@@ -320,7 +348,8 @@ class AsyncGateway:
             A port that does not exist, a label that is no text.
         """
         check_label(label)
-        ports = await self._resolve(port)
+        self._check_open()
+        ports = self._to_measure if port is None else await self._resolve(port)
         now = self._clock.now()
         return await self._ports.measure(
             [Target(now, self.name, number, span, label) for number, span in ports]
@@ -862,6 +891,7 @@ class AsyncGateway:
         label: str = "",
         name: str | None = None,
         on_tick: Callable[[int], object] = lambda done: None,
+        phase: float = 0.0,
     ) -> AsyncSurvey:
         """Measure on a fixed grid in the background, and record every tick.
 
@@ -875,13 +905,17 @@ class AsyncGateway:
             What is measured; how the survey is called (default: after its start).
         on_tick : callable
             Called on the loop with the number of ticks so far.
+        phase : float
+            Seconds from now to the first tick.
 
         Raises
         ------
         InvalidRequest
             A value can't be used, a port does not exist, or a survey of this name runs already.
         """
+        self._check_open()
         check_label(label)
+        check_seconds("phase", phase, least=0)
         check_seconds("every", every, above=0)
         if duration is not None:
             check_seconds("duration", duration, above=0)
@@ -893,7 +927,7 @@ class AsyncGateway:
         if name is not None and not (isinstance(name, str) and name):
             raise InvalidRequest(f"name must be text that is not empty, not {name!r}")
         ports = None if port is None else await self._resolve(port)
-        if not await self._resolve(None):
+        if self._ports.listed and not await self._resolve(None):
             raise InvalidRequest(f"{self._where} lists no ports")
         self._surveys = [survey for survey in self._surveys if survey.running]
         running = {survey.name for survey in self._surveys}
@@ -914,7 +948,8 @@ class AsyncGateway:
             gateway=self.name,
             every=every,
             duration=duration,
-            ports=lambda: ports or self._ports.known,
+            phase=phase,
+            ports=lambda: ports or self._to_measure,
             label=label,
             name=name,
             clock=self._clock,
@@ -949,6 +984,10 @@ class AsyncGateway:
     def port_of(self, span: int) -> int:
         """The physical port of a span (WIRE §4)."""
         return span - self._options.span_offset
+
+    @property
+    def _to_measure(self) -> Sequence[tuple[int | None, int | None]]:
+        return self._ports.known or UNKNOWN_PORT
 
     async def _resolve(self, port: int | Iterable[int] | None) -> list[tuple[int, int]]:
         self._check_open()

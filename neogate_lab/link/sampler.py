@@ -37,8 +37,8 @@ class Measurement:
 
     time: datetime
     gateway: str
-    port: int
-    span: int
+    port: int | None
+    span: int | None
     ok: bool
     error: SampleError = ""
     signal_raw: int | None = None
@@ -80,12 +80,15 @@ _FROM_DETAIL = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is to be measured: one port at one tick, under its label."""
+    """What is to be measured: one port at one tick, under its label.
+
+    Port and span are None for a gateway that has not told its ports yet.
+    """
 
     time: datetime
     gateway: str
-    port: int
-    span: int
+    port: int | None
+    span: int | None
     label: str = ""
     survey: str = ""
 
@@ -123,7 +126,10 @@ class Sampler:
         Records (event, seconds) when time passed unseen.
     every, duration : float
         Seconds; `duration` None for open end.
-    ports : sequence of (port, span)
+    phase : float
+        Seconds from now to the first tick.
+    ports : callable
+        Gives (port, span) of what is to be measured; None is not known yet.
     """
 
     def __init__(
@@ -135,7 +141,8 @@ class Sampler:
         gateway: str,
         every: float,
         duration: float | None,
-        ports: Callable[[], Sequence[tuple[int, int]]],
+        phase: float = 0.0,
+        ports: Callable[[], Sequence[tuple[int | None, int | None]]],
         label: str,
         name: str,
         clock: Clock,
@@ -145,7 +152,7 @@ class Sampler:
         self.total = None if duration is None else max(1, math.ceil(duration / every - 1e-9))
         self.done = 0
         self.name = name
-        self.started_at = clock.now()
+        self.started_at = clock.now() + timedelta(seconds=phase)
         self._measure = measure
         self._skip = skip
         self._gap = gap
