@@ -7,7 +7,7 @@ import json
 import logging
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -265,8 +265,7 @@ class Ports:
 
     async def _identify(self, port: int, detail: SpanDetail) -> None:
         """Record what the port holds, when that changed."""
-        fields = asdict(detail)
-        row = {name: fields[name] for name in _IDENTITY}
+        row = {name: getattr(detail, name) for name in _IDENTITY}
         if self._identities.get(port) == row:
             return
         await asyncio.wrap_future(
