@@ -16,9 +16,11 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -73,18 +75,14 @@ def main() -> None:
     beside = Path("artifacts")  # not in /tmp, which may be memory: a disk is measured
     beside.mkdir(exist_ok=True)
     found: dict[int, list[Figures]] = {size: [] for size in asked.sizes}
-    context = multiprocessing.get_context("spawn")
     for number in range(asked.rounds):
         for size in asked.sizes if number % 2 == 0 else asked.sizes[::-1]:
-            ours, theirs = context.Pipe()
-            peer = context.Process(target=_serve, args=(theirs, size), daemon=True)
-            peer.start()
-            ports = ours.recv()
+            peer, told = _started(_serve, size)
             with tempfile.TemporaryDirectory(prefix="benchmark-", dir=beside) as folder:
-                arguments = (theirs, ports, asked.every, asked.seconds, folder, asked.profile)
-                client = context.Process(target=_measure, args=arguments)
-                client.start()
-                found[size].append(ours.recv())
+                client, figures = _started(
+                    _measure, told.recv(), asked.every, asked.seconds, folder, asked.profile
+                )
+                found[size].append(figures.recv())
                 client.join()
             peer.terminate()
             peer.join()
@@ -94,6 +92,16 @@ def main() -> None:
         f"{asked.seconds:g} s, every {asked.every:g} s\n"
     )
     print(_table(found))
+
+
+def _started(work: Callable[..., None], *arguments: Any) -> tuple[SpawnProcess, Any]:
+    """A process that does some work, and the pipe by which it tells; it breaks with the process."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=work, args=(theirs, *arguments), daemon=True)
+    process.start()
+    theirs.close()
+    return process, ours
 
 
 def _table(found: dict[int, list[Figures]]) -> str:
