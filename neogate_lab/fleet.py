@@ -431,8 +431,8 @@ class Fleet:
         """Measure every port of every gateway on a fixed grid, in the background.
 
         A gateway that is lost, or not there yet, has rows with ``ok=False`` and is measured when
-        it comes (back). The gateways' ticks follow each other by up to 10 ms, so that a large fleet
-        is not late.
+        it comes (back). Up to 25 gateways have the very same ticks; those of more follow each other
+        by 10 ms at most, lest a large fleet is measured late.
 
         Parameters
         ----------

@@ -449,7 +449,16 @@ def test_a_survey_while_one_drops_out_and_another_comes_late(
         assert ng.plots.availability_strip(frame).get_figure() is not None
 
 
-def test_the_ticks_of_many_do_not_fall_together(fleet: Fleet) -> None:
+def test_few_gateways_share_their_ticks(fleet: Fleet) -> None:
+    survey = fleet.survey("100ms", duration="0.3s", progress=False)
+    survey.wait()
+    assert survey.frame().time.nunique() == 3
+
+
+def test_the_ticks_of_many_do_not_fall_together(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleets, "TOGETHER", 2)
     survey = fleet.survey("0.2s", duration="0.2s", progress=False)
     survey.wait()
     first = survey.frame().groupby("gateway", observed=True).time.first().sort_values()

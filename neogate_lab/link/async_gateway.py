@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 from neogate_lab.errors import (
@@ -756,7 +757,7 @@ class AsyncGateway:
         label: str = "",
         name: str | None = None,
         on_tick: Callable[[int], object] = lambda done: None,
-        phase: float = 0.0,
+        start: datetime | None = None,
     ) -> AsyncSurvey:
         """Measure on a fixed grid in the background, and record every tick.
 
@@ -770,8 +771,8 @@ class AsyncGateway:
             What is measured; how the survey is called (default: after its start).
         on_tick : callable
             Called on the loop with the number of ticks so far.
-        phase : float
-            Seconds from now to the first tick.
+        start : datetime, optional
+            When the first tick is due, in UTC; default now.
 
         Raises
         ------
@@ -780,7 +781,6 @@ class AsyncGateway:
         """
         self._check_open()
         check_label(label)
-        check_seconds("phase", phase, least=0)
         check_seconds("every", every, above=0)
         if duration is not None:
             check_seconds("duration", duration, above=0)
@@ -813,7 +813,7 @@ class AsyncGateway:
             gateway=self.name,
             every=every,
             duration=duration,
-            phase=phase,
+            start=start,
             ports=lambda: ports or self._to_measure,
             label=label,
             name=name,

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from neogate_lab.errors import InvalidRequest, NeogateError, NoAnswer
@@ -25,8 +26,10 @@ AT_ONCE = 50
 """Gateways that are opened together; the next ones follow when these are through, or late."""
 LATE = 0.25
 """Seconds after which those that are still being opened hold up nobody."""
+TOGETHER = 25
+"""Gateways up to which all are measured in the same instant."""
 APART = 0.01
-"""Seconds between two gateways' ticks: what all do in the same instant, all would do late."""
+"""Seconds between the ticks of more gateways: what many do in the same instant, they do late."""
 TOLD = 10
 """Gateways that one message names with their reasons."""
 
@@ -229,9 +232,9 @@ class AsyncFleet:
         name: str | None = None,
         on_tick: Callable[[int], object] = lambda done: None,
     ) -> AsyncFleetSurvey:
-        """Measure at all gateways on one grid; see `AsyncGateway.survey`.
+        """Measure at all gateways; see `AsyncGateway.survey`.
 
-        The gateways' ticks are `APART` from each other, within one tick.
+        Up to `TOGETHER` gateways share their ticks; those of more are spread, `APART` at most.
         """
         check_seconds("every", every, above=0)
         if name is None:
@@ -241,8 +244,13 @@ class AsyncFleet:
             name = next(new for new in names if new not in self._survey_names)
         self._survey_names.add(name)
         ticks = _Ticks(on_tick, len(self._gateways))
-        apart = min(APART, every / len(self._gateways))
-        phases = {each: number * apart for number, each in enumerate(self._gateways)}
+        gateways = len(self._gateways)
+        apart = 0.0 if gateways <= TOGETHER else min(APART, every / gateways)
+        now = self._clock.now()
+        starts = {
+            each: now + timedelta(seconds=number * apart)
+            for number, each in enumerate(self._gateways)
+        }
 
         async def begin(gateway: AsyncGateway) -> AsyncSurvey:
             return await gateway.survey(
@@ -252,7 +260,7 @@ class AsyncFleet:
                 label=label,
                 name=name,
                 on_tick=ticks.counter(),
-                phase=phases[gateway.name],
+                start=starts[gateway.name],
             )
 
         answers = await self.each(begin)

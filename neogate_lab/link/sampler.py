@@ -130,8 +130,8 @@ class Sampler:
         Records (event, seconds) when time passed unseen.
     every, duration : float
         Seconds; `duration` None for open end.
-    phase : float
-        Seconds from now to the first tick.
+    start : datetime, optional
+        When the first tick is due; default now.
     ports : callable
         Gives (port, span) of what is to be measured; None is not known yet.
     """
@@ -145,7 +145,7 @@ class Sampler:
         gateway: str,
         every: float,
         duration: float | None,
-        phase: float = 0.0,
+        start: datetime | None = None,
         ports: Callable[[], Sequence[tuple[int | None, int | None]]],
         label: str,
         name: str,
@@ -156,7 +156,7 @@ class Sampler:
         self.total = None if duration is None else max(1, math.ceil(duration / every - 1e-9))
         self.done = 0
         self.name = name
-        self.started_at = clock.now() + timedelta(seconds=phase)
+        self.started_at = clock.now() if start is None else start
         self._measure = measure
         self._skip = skip
         self._gap = gap
