@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from neogate_lab import batch as batches
 from neogate_lab import config, dispatcher, times
 from neogate_lab.dispatcher import Dispatcher
-from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateWarning
+from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateError, NeogateWarning
 from neogate_lab.history.frames import frame_of
 from neogate_lab.history.schema import VIEWS
 from neogate_lab.history.store import Store
@@ -345,6 +345,16 @@ class Gateway:
     def status(self) -> str:
         """The link in one line: connected, closed, or why it is down and what comes next."""
         return self._link.status
+
+    @property
+    def ports(self) -> list[int]:
+        """The ports that the gateway listed last; empty while nobody knows."""
+        return self._link.ports
+
+    @property
+    def trouble(self) -> NeogateError | None:
+        """Why the link is down, as the error that a verb raises; None while it is up."""
+        return self._link.trouble
 
     @property
     def handler_errors(self) -> list[tuple[str, BaseException]]:

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -64,33 +65,31 @@ def record(
     # Arrow's own allocators keep what sealing has freed: a week grows by tens of MiB with them.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     times.seconds(every, "every")
-    wanted: list[str | None] = list(dict.fromkeys(targets)) if targets else [None]
+    wanted = list(dict.fromkeys(targets or [os.environ.get("NEOGATE_HOST", "")]))
+    if wanted == [""]:
+        raise ng.InvalidRequest("which gateways? name them, or set NEOGATE_HOST")
     if wire is not None and len(wanted) > 1:
         raise ng.InvalidRequest("--wire keeps the traffic of one gateway: name one")
     try:
         with stoppable(), ExitStack() as stack:
             status = stack.enter_context(_told())
             opened = stack.enter_context(ng.Store(store))
-            recorders = [
-                _Recorder(target, opened, every, label, name, username, wire) for target in wanted
-            ]
-            for each in recorders:
-                stack.callback(each.close)
+            recorder = _Recorder(wanted, opened, every, label, name, username, wire)
+            stack.callback(recorder.close)
             while True:
-                for each in recorders:
-                    each.look()
-                status.show(" · ".join(each.status for each in recorders))
+                recorder.look()
+                status.show(recorder.status)
                 time.sleep(_LOOK)
     except KeyboardInterrupt:
         typer.echo("neogate-lab: stopped", err=True)
 
 
 class _Recorder:
-    """One gateway: found, measured, and looked for again if it isn't there yet."""
+    """The gateways: found, measured, and looked for again while none of them is there."""
 
     def __init__(
         self,
-        target: str | None,
+        targets: list[str],
         store: ng.Store,
         every: str,
         label: str,
@@ -98,11 +97,12 @@ class _Recorder:
         username: str | None,
         wire: Path | None,
     ) -> None:
-        self._target = target
+        self._targets = targets
         self._store, self._username, self._wire = store, username, wire
         self._every, self._label, self._name = every, label, name
-        self._gateway: ng.Gateway | None = None
+        self._fleet: ng.Fleet | None = None
         self._survey: ng.Survey | None = None
+        self._told: set[str] = set()
         self._trouble = ""
         self._delay = _FIRST_DELAY
         self._due = 0.0
@@ -110,9 +110,10 @@ class _Recorder:
     @property
     def status(self) -> str:
         """In a few words."""
-        if self._gateway is None or self._survey is None:
-            return f"{self._target or 'gateway'}: {self._trouble}"
-        return f"{self._gateway.name}: {self._gateway.status}, {self._survey.done} ticks"
+        if self._fleet is None or self._survey is None:
+            return f"{', '.join(self._targets)}: {self._trouble}"
+        done = self._survey.done
+        return " · ".join(f"{each.name}: {each.status}, {done} ticks" for each in self._fleet)
 
     def look(self) -> None:
         """Start what does not run; raise what can't be mended."""
@@ -121,18 +122,19 @@ class _Recorder:
             self._survey = None
         if self._survey is None and time.monotonic() >= self._due:
             self._begin()
+        self._tell()
 
     def _begin(self) -> None:
         first = not self._trouble
         try:
-            if self._gateway is None:
-                self._gateway = ng.connect(
-                    self._target, username=self._username, store=self._store, record=self._wire
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ng.NeogateWarning)  # the log says it, too
+                if self._fleet is None:
+                    self._fleet = self._connect()
+                self._tell()
+                self._survey = self._fleet.survey(
+                    every=self._every, label=self._label, name=self._name, progress=False
                 )
-            ports = len(self._gateway.spans())
-            self._survey = self._gateway.survey(
-                every=self._every, label=self._label, name=self._name, progress=False
-            )
         except (ng.InvalidRequest, ng.StoreError):
             raise
         except ng.NeogateError as error:
@@ -144,14 +146,32 @@ class _Recorder:
             self._due = time.monotonic() + self._delay
             self._delay = min(2 * self._delay, _LAST_DELAY)
         else:
-            name = self._gateway.name
-            logger.info("%s: recording %d ports every %s", name, ports, self._every)
             self._trouble, self._delay = "", _FIRST_DELAY
+
+    def _connect(self) -> ng.Fleet:
+        wire = {} if self._wire is None else {"record": self._wire}
+        fleet = ng.connect_all(
+            [{"target": target, **wire} for target in self._targets],
+            username=self._username,
+            store=self._store,
+        )
+        for error in filter(None, (each.trouble for each in fleet)):
+            refused = isinstance(error, ng.LoginRefused)
+            then = "not tried again" if refused else "looked for again until it answers"
+            logger.warning("%s; %s", error, then)
+        return fleet
+
+    def _tell(self) -> None:
+        for each in self._fleet or ():
+            if each.name not in self._told and each.ports:
+                ports = len(each.ports)
+                logger.info("%s: recording %d ports every %s", each.name, ports, self._every)
+                self._told.add(each.name)
 
     def close(self) -> None:
         """End the measurement and say goodbye."""
-        if self._gateway is not None:
-            self._gateway.close()
+        if self._fleet is not None:
+            self._fleet.close()
 
 
 class _Status(logging.Handler):

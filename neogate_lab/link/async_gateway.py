@@ -287,7 +287,8 @@ class AsyncGateway:
     @property
     def trouble(self) -> NeogateError | None:
         """Why the link is down; None while it is up."""
-        self._check_open()
+        if self._closed or not self._opened:
+            return GatewayClosed(f"{self._where} is not open; connect again")
         return self._connection.trouble
 
     @property
@@ -841,6 +842,11 @@ class AsyncGateway:
         return task
 
     # -- ports -----------------------------------------------------------------------------------
+    @property
+    def ports(self) -> list[int]:
+        """The ports that the gateway listed last; empty while nobody knows."""
+        return [port for port, _ in self._ports.known] if self._opened else []
+
     @property
     def known_ports(self) -> str:
         """The ports that the gateway listed last, as people write them: "1-4"."""

@@ -95,7 +95,7 @@ class AsyncFleet:
     @property
     def troubles(self) -> dict[str, NeogateError]:
         """The gateways whose link is down, by name, and why."""
-        found = ((name, each.trouble) for name, each in self._gateways.items() if not each.closed)
+        found = ((name, each.trouble) for name, each in self._gateways.items())
         return {name: error for name, error in found if error is not None}
 
     # -- verbs -----------------------------------------------------------------------------------
