@@ -451,15 +451,16 @@ class Fleet:
             A value can't be used, or no gateway has the port.
         """
         running = self.surveys
-        survey = Survey(
-            self,
-            every=every,
-            duration=duration,
-            port=_again(port),
-            label=label,
-            name=name,
-            progress=progress,
-        )
+        asked = Survey.settings_of(every, duration, port, label)
+        for known in running:
+            if known.is_asked_for(asked, name):
+                known.show_progress(progress)
+                return known
+        survey = Survey(self, asked, name=name, progress=progress)
+        if survey.notice:
+            _warn(survey.notice)
+        if not survey.running:
+            return survey
         self._surveys = [*running, survey]
         for each in self:
             each._surveys = [*each.surveys, survey]

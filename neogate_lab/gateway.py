@@ -414,14 +414,21 @@ class Gateway:
     ) -> Survey:
         """Measure every port's signal on a fixed grid, in the background.
 
+        The same arguments again, as when a cell is run anew, return the survey that runs. A `name`
+        that is on record goes on with that survey, also in another process and after a crash: on
+        its grid, under the label in force, for what is left of its duration; a warning says so. Its
+        name alone takes its settings, too. One that came to its end stays ended.
+
         Parameters
         ----------
         every, duration : float, str or timedelta
-            Seconds, or "10s", "5m", "2h", "1w"; no `duration` is an open end.
+            Seconds, or "10s", "5m", "2h", "1w"; no `duration` is an open end. Times in which it was
+            paused or did not run are not part of it.
         port : int or iterable of int, optional
             Physical ports, from 1; default all.
         label : str
-            What is measured first; change it with `Survey.mark`.
+            What is measured first; change it with `Survey.mark`. When a survey goes on with another
+            label than it was given last, that is a mark.
         name : str, optional
             How the survey is called in tables; default after its start.
         progress : bool
@@ -430,18 +437,20 @@ class Gateway:
         Raises
         ------
         InvalidRequest
-            A value can't be used, a port does not exist, or a survey of this name runs already.
+            A value can't be used, a port does not exist, a survey of this name runs already, or is
+            on record with other settings.
         """
         running = self.surveys
-        survey = Survey(
-            self,
-            every=every,
-            duration=duration,
-            port=port,
-            label=label,
-            name=name,
-            progress=progress,
-        )
+        asked = Survey.settings_of(every, duration, port, label)
+        for known in running:
+            if known.of(self) and known.is_asked_for(asked, name):
+                known.show_progress(progress)
+                return known
+        survey = Survey(self, asked, name=name, progress=progress)
+        if survey.notice:
+            warnings.warn(survey.notice, NeogateWarning, stacklevel=2)
+        if not survey.running:
+            return survey
         self._surveys = [*running, survey]
         if running:
             warnings.warn(

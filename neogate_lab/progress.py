@@ -6,6 +6,9 @@ from typing import Any
 
 __all__ = ["Bar"]
 
+_TIMED = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}s{postfix}"
+_TIMED_ENDLESS = "{desc}: {n_fmt} {unit}s{postfix}"
+
 
 class Bar:
     """A tqdm bar: opened in the cell that asked for it, moved by the dispatcher.
@@ -16,20 +19,61 @@ class Bar:
         What is counted, and in what.
     total : int or None
         None is an open end.
+    done : int
+        How many there are already.
+    pace : float, optional
+        Seconds that each takes, where that is known: the time left is exact then.
     """
 
-    def __init__(self, name: str, total: int | None, unit: str) -> None:
+    def __init__(
+        self, name: str, total: int | None, unit: str, *, done: int = 0, pace: float | None = None
+    ) -> None:
         from tqdm.auto import tqdm
 
         class Quiet(tqdm):  # type: ignore[type-arg]
             monitor_interval = 0  # tqdm's own monitor is a thread that nobody ends
 
-        self._bar: Any = Quiet(total=total, desc=name, unit=unit)
+            def display(self, *args: Any, **options: Any) -> Any:
+                # A notebook's bar turns red when it is closed early, as if that were a failure.
+                if options.get("bar_style") == "danger":
+                    options["bar_style"] = ""
+                return super().display(*args, **options)
 
-    def show(self, done: int) -> None:
-        """Move it to `done`."""
-        self._bar.update(done - self._bar.n)
+        self._total, self._pace = total, pace
+        form = None if pace is None else _TIMED_ENDLESS if total is None else _TIMED
+        self._bar: Any = Quiet(
+            total=total,
+            initial=done,
+            desc=name,
+            unit=unit,
+            bar_format=form,
+            postfix=self._time(done),
+        )
+
+    def show(self, done: int, note: str = "") -> None:
+        """Move it to `done`, with a word beside the time."""
+        if self._pace is not None:
+            self._bar.postfix = ", ".join(filter(None, [self._time(done), note]))
+        if done == self._bar.n:
+            self._bar.refresh()
+        else:
+            self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
         """Leave it as it stands."""
         self._bar.close()
+
+    def _time(self, done: int) -> str | None:
+        """What passed, or what is left."""
+        if self._pace is None:
+            return None
+        if self._total is None:
+            return f"{_clock(done * self._pace)} passed"
+        return f"{_clock((self._total - done) * self._pace)} left"
+
+
+def _clock(seconds: float) -> str:
+    from tqdm.auto import tqdm
+
+    shown: str = tqdm.format_interval(seconds)
+    return shown

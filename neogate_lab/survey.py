@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from neogate_lab import times
+from neogate_lab.dispatcher import Dispatcher
 from neogate_lab.errors import InvalidRequest
+from neogate_lab.link.survey import AsyncSurvey, Settings
 from neogate_lab.progress import Bar
 
 if TYPE_CHECKING:
@@ -16,9 +18,38 @@ if TYPE_CHECKING:
     from neogate_lab.fleet import Fleet
     from neogate_lab.gateway import Gateway
     from neogate_lab.link.fleet import AsyncFleetSurvey
-    from neogate_lab.link.survey import AsyncSurvey
 
 __all__ = ["Survey"]
+
+
+class _Progress:
+    """The bar of a survey, if it has one; moved on the dispatcher. Holds no facade."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._bar: Bar | None = None
+        self.note = ""
+
+    def open(self, survey: AsyncSurvey | AsyncFleetSurvey, shown: bool) -> None:
+        """Show one in the present cell, and no other any more."""
+        if self._bar is not None:
+            self._bar.close()  # at once: two that are open at a time take a line each
+            self._bar = None
+        if shown:
+            self._bar = Bar(
+                survey.name, survey.total, "tick", done=survey.done, pace=survey.settings.every
+            )
+
+    def show(self, done: int) -> None:
+        """Move it."""
+        if (bar := self._bar) is not None:
+            self._dispatcher.submit(bar.show, done, self.note)
+
+    def close(self) -> None:
+        """Leave it as it stands."""
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            self._dispatcher.submit(bar.close)
 
 
 class Survey:
@@ -30,45 +61,66 @@ class Survey:
     ----------
     name : str
         Stands in the column `survey` of every row.
+    notice : str
+        That it is an earlier one which goes on, in one line; "" for a new one.
+    settings : Settings
+        What it was asked to do: every, duration (seconds), ports, label.
     """
 
     def __init__(
-        self,
-        gateway: Gateway | Fleet,
-        *,
+        self, gateway: Gateway | Fleet, settings: Settings, *, name: str | None, progress: bool
+    ) -> None:
+        self._gateway = gateway
+        self._asked = settings
+        self._named = name is not None
+        self._progress = bar = _Progress(gateway._dispatcher)
+        begun: Coroutine[Any, Any, AsyncSurvey | AsyncFleetSurvey] = gateway._link.survey(
+            every=settings.every,
+            duration=settings.duration,
+            port=settings.ports,
+            label=settings.label,
+            name=name,
+            on_tick=bar.show,
+        )
+        self._survey = survey = gateway._run(begun)
+        self.name = survey.name
+        self.notice = survey.notice
+        self.settings = survey.settings
+        self.show_progress(progress)
+        gateway._loop.post(lambda: survey.when_ended(bar.close))
+
+    @staticmethod
+    def settings_of(
         every: times.Period,
         duration: times.Period | None,
         port: int | Iterable[int] | None,
         label: str,
-        name: str | None,
-        progress: bool,
-    ) -> None:
-        self._gateway = gateway
-        bar: Bar | None = None
-        dispatcher = gateway._dispatcher
-
-        def on_tick(done: int) -> None:
-            if bar is not None:
-                dispatcher.submit(bar.show, done)
-
-        begun: Coroutine[Any, Any, AsyncSurvey | AsyncFleetSurvey] = gateway._link.survey(
-            every=times.seconds(every, "every"),
-            duration=None if duration is None else times.seconds(duration, "duration"),
-            port=port,
-            label=label,
-            name=name,
-            on_tick=on_tick,
+    ) -> Settings:
+        """What `Gateway.survey` is asked for, read once."""
+        ports = port if port is None or isinstance(port, Iterable) else [port]
+        return Settings(
+            times.seconds(every, "every"),
+            None if duration is None else times.seconds(duration, "duration"),
+            None if ports is None else tuple(ports),
+            label,
         )
-        self._survey = gateway._run(begun)
-        self.name = self._survey.name
-        if progress:
-            shown = bar = Bar(self.name, self._survey.total, "tick")
-            gateway._loop.post(
-                lambda: self._survey.when_ended(lambda: dispatcher.submit(shown.close))
-            )
+
+    def of(self, owner: object) -> bool:
+        """Whether this gateway or fleet made it; one of a fleet runs at its gateways, too."""
+        return self._gateway is owner
+
+    def is_asked_for(self, settings: Settings, name: str | None) -> bool:
+        """Whether `Gateway.survey` with these arguments means this one."""
+        if (name is not None) != self._named or name not in (None, self.name):
+            return False
+        return settings == self._asked or (self._named and settings == Settings())
+
+    def show_progress(self, shown: bool = True) -> None:
+        """Show the bar in this cell, and no other any more."""
+        self._progress.open(self._survey, shown and self.running)
 
     def __repr__(self) -> str:
-        state = "running" if self.running else "ended"
+        state = "paused" if self.paused else "running" if self.running else "ended"
         total = "" if self.total is None else f" of {self.total}"
         return f"<Survey {self.name!r}: {state}, {self.done}{total} ticks>"
 
@@ -80,12 +132,17 @@ class Survey:
 
     @property
     def running(self) -> bool:
-        """Whether more ticks are to come."""
+        """Whether more ticks are to come, perhaps after a pause."""
         return self._survey.running
 
     @property
+    def paused(self) -> bool:
+        """Whether it measures nothing until `resume`."""
+        return self._survey.paused
+
+    @property
     def done(self) -> int:
-        """Ticks so far, missed ones too."""
+        """Ticks so far, missed ones too; those of a pause are none."""
         return self._survey.done
 
     @property
@@ -109,6 +166,33 @@ class Survey:
             The label is no text, the port does not exist, or the survey has ended.
         """
         self._gateway._run(self._survey.mark(label, port))
+
+    def pause(self) -> None:
+        """Measure nothing from now on, until `resume`; again is fine.
+
+        What was due meanwhile is no missed measurement: the table `surveys` tells when and why
+        nothing was measured. A planned end moves.
+
+        Raises
+        ------
+        InvalidRequest
+            The survey has ended.
+        """
+        self._gateway._run(self._survey.pause())
+        self._progress.note = "paused"
+        self._progress.show(self.done)
+
+    def resume(self) -> None:
+        """Measure again, on the same grid; again is fine.
+
+        Raises
+        ------
+        InvalidRequest
+            The survey has ended; its name in `Gateway.survey` goes on with it.
+        """
+        self._gateway._run(self._survey.resume())
+        self._progress.note = ""
+        self._progress.show(self.done)
 
     def wait(self, timeout: times.Period | None = None) -> None:
         """Wait for its end.
@@ -150,6 +234,18 @@ class Survey:
     def frame(self) -> pd.DataFrame:
         """Its rows of the table `signal` so far."""
         return self._gateway.store.signal(gateway=self._gateway.names, survey=self.name)
+
+    def summary(self, by: str | Sequence[str] = ("gateway", "port", "label")) -> pd.DataFrame:
+        """Summarise its measurements so far; see `signal_summary`.
+
+        Parameters
+        ----------
+        by : str or sequence of str
+            Columns of `signal` that make a group.
+        """
+        from neogate_lab.analysis.summaries import signal_summary
+
+        return signal_summary(self.frame(), by=by)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Plot its history so far; see `plots.signal_history`."""

@@ -734,7 +734,7 @@ def test_a_query_never_shows_a_pin(gw: Gateway, sim: SimulatedGateway) -> None:
 def test_a_second_survey_is_noticed_and_both_can_be_reached(gw: Gateway) -> None:
     first = gw.survey(every=0.1, progress=False)
     with pytest.warns(NeogateWarning, match="2 surveys of lab run now"):
-        second = gw.survey(every=0.1, progress=False)
+        second = gw.survey(every=0.1, label="beside", progress=False)
     assert gw.surveys == [first, second]
     assert first.name in gw._repr_html_()
     for survey in gw.surveys:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import neogate_lab as ng
-from neogate_lab.errors import InvalidRequest, NoAnswer
+from neogate_lab.errors import InvalidRequest, NeogateWarning, NoAnswer
 from neogate_lab.gateway import Gateway
 from neogate_lab.simulator import SimulatedGateway
 
@@ -150,6 +150,145 @@ def test_a_dropped_gateway_object_is_held_by_its_survey(gw: Gateway) -> None:
     gc.collect()
     survey.wait()
     assert survey.done == 3
+
+
+def test_a_pause_and_what_it_leaves(gw: Gateway) -> None:
+    survey = start(gw, duration="0.8s", port=1)
+    eventually(lambda: survey.done >= 2)
+    survey.pause()
+    assert repr(survey).startswith(f"<Survey {survey.name!r}: paused, ")
+    done = survey.done
+    with pytest.raises(NoAnswer):
+        survey.wait("0.5s")
+    assert survey.done <= done + 1  # the tick that ran when it was paused
+    survey.resume()
+    survey.wait()
+    frame = survey.frame()
+    assert len(frame) == 8
+    assert "missed" not in set(frame.error)
+    steps = frame.time.diff().dropna().dt.total_seconds().round(6)
+    assert all((steps * 10).round(6) % 1 == 0)
+    assert steps.max() > 0.4
+    assert gw.store.surveys().reason.tolist() == ["paused", "done"]
+    assert ng.outages(frame).kind.tolist() == []  # shorter than a second: see its ticks
+
+
+def test_a_cell_that_is_run_again_gives_the_survey_that_runs(gw: Gateway) -> None:
+    unnamed = start(gw, label="roof")
+    assert start(gw, label="roof") is unnamed
+    unnamed.stop()
+    named = start(gw, name="s", port=1)
+    assert start(gw, name="s", port=1) is named
+    assert gw.survey(name="s", progress=False) is named
+    with pytest.raises(InvalidRequest, match="'s' runs already: stop"):
+        start(gw, name="s", port=2)
+    assert gw.surveys == [named]
+
+
+def test_a_cell_that_is_run_again_shows_its_bar_again(
+    gw: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = io.StringIO(), io.StringIO()
+    monkeypatch.setattr("sys.stderr", first)
+    survey = start(gw, name="s", duration="1h", progress=True)
+    eventually(lambda: "left" in first.getvalue())
+    monkeypatch.setattr("sys.stderr", second)
+    assert start(gw, name="s", duration="1h", progress=True) is survey
+    shown = first.getvalue()
+    eventually(lambda: f"{survey.done}/36000 ticks" in second.getvalue())
+    survey.pause()
+    eventually(lambda: " left, paused" in second.getvalue())
+    assert first.getvalue() == shown
+
+
+def test_a_name_goes_on_and_says_so(gw: Gateway) -> None:
+    with start(gw, name="s", duration="0.5s", label="roof") as survey:
+        eventually(lambda: survey.done >= 2)
+    with pytest.warns(NeogateWarning, match=r"'s' goes on after \d of 5 ticks.*\(stopped\)"):
+        again = start(gw, name="s", duration="0.5s", label="roof")
+    again.wait()
+    assert len(again.frame()) == 20
+    with pytest.warns(NeogateWarning, match="come to its end"):
+        ended = start(gw, name="s", duration="0.5s", label="roof")
+    ended.wait()
+    ended.stop()
+    assert (ended.running, ended.done, len(ended.frame())) == (False, 5, 20)
+    assert gw.surveys == []
+
+
+def test_two_gateway_objects_do_not_measure_under_one_name(
+    gw: Gateway, sim: SimulatedGateway
+) -> None:
+    survey = start(gw, name="s")
+    with (
+        ng.SimulatedGateway() as other,
+        ng.connect(
+            other.host,
+            port=other.port,
+            username=other.username,
+            password=other.password,
+            name="lab",
+            store=gw.store,
+        ) as beside,
+    ):
+        with pytest.raises(InvalidRequest, match="runs already elsewhere"):
+            start(beside, name="s")
+        survey.stop()
+        with pytest.warns(NeogateWarning, match="goes on"):
+            start(beside, name="s").stop()
+
+
+def test_it_tells_while_it_runs(gw: Gateway, sim: SimulatedGateway) -> None:
+    sim.set_signal(1, 20)
+    with start(gw, port=[1, 2], label="roof") as survey:
+        eventually(lambda: survey.done >= 2)
+        survey.mark("yard", port=1)
+        eventually(lambda: "yard" in set(survey.frame().label))
+        summary = survey.summary()
+        assert list(zip(summary.port, summary.label, strict=True)) == [
+            (1, "roof"),
+            (1, "yard"),
+            (2, "roof"),
+        ]
+        assert summary.mean_dbm[0] == -73
+        assert list(survey.summary(by="port").columns[:2]) == ["port", "n"]
+        axes = survey.plot()
+        assert axes.get_figure() is not None
+        assert survey.running
+
+
+def test_outages_tell_a_missing_sim_from_no_power(gw: Gateway, sim: SimulatedGateway) -> None:
+    sim.remove_sim(1)
+    sim.set_status(2, power=False)
+    sim.set_status(3, registered=False)
+    gw.sample()
+    found = ng.outages(gw.signal())
+    assert dict(zip(found.port, found.kind, strict=True)) == {
+        1: "no_sim",
+        2: "power_off",
+        3: "not_registered",
+        4: "no_sim",
+    }
+
+
+@pytest.mark.parametrize("total", [None, 4])
+def test_an_early_end_leaves_no_red_bar_in_a_notebook(total: int | None) -> None:
+    from neogate_lab.progress import Bar
+
+    with pytest.MonkeyPatch.context() as patch:
+        import tqdm.auto
+        import tqdm.notebook
+
+        patch.setattr(tqdm.auto, "tqdm", tqdm.notebook.tqdm)
+        patch.setattr("tqdm.notebook.display", lambda container: None)
+        bar = Bar("roof", total, "tick", pace=10.0)
+        bar.show(2)
+        _, widget, right = bar._bar.container.children
+        bar.close()
+    assert widget.bar_style != "danger"
+    if total is not None:
+        assert "2/4" in right.value
+        assert "00:20" in right.value
 
 
 def test_a_bar_moves_and_is_finished(gw: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,7 +165,8 @@ class _Recorder:
         for each in self._fleet or ():
             if each.name not in self._told and each.ports:
                 ports = len(each.ports)
-                logger.info("%s: recording %d ports every %s", each.name, ports, self._every)
+                every = times.seconds(self._every, "every")
+                logger.info("%s: recording %d ports every %gs", each.name, ports, every)
                 self._told.add(each.name)
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from neogate_lab.history.schema import ALIASES, TABLES, VIEWS, Column, Kind, Tab
 __all__ = [
     "Row",
     "decode",
+    "decode_time",
     "encode",
     "encode_row",
     "fetch",
@@ -147,11 +148,16 @@ def decode(table: Table, values: Sequence[Any]) -> Row:
     }
 
 
+def decode_time(value: int) -> datetime:
+    """The aware datetime of microseconds since 1970 UTC."""
+    return _EPOCH + value * _MICROSECOND
+
+
 def _decode(kind: Kind, value: Any) -> Any:
     if value is None:
         return None
     if kind == "time":
-        return _EPOCH + value * _MICROSECOND
+        return decode_time(value)
     return bool(value) if kind == "flag" else value
 
 

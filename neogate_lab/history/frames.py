@@ -119,7 +119,7 @@ def fits(table: Table, names: Sequence[str]) -> bool:
 
 
 def completed(table: Table, data: pa.Table) -> pa.Table:
-    """Add the columns that came after `data` was written, unknown throughout, in the right order."""
+    """Add the columns that came after `data` was written, unknown throughout, each in its place."""
     later = table.later(data.column_names)
     if not later:
         return data

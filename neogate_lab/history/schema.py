@@ -228,7 +228,8 @@ _CONNECTIONS = Table(
         Column(
             "event",
             "cat",
-            "connected, unreachable, lost, restored, closed, refused, asleep, clock_changed",
+            "connected, unreachable, lost, restored, closed, refused; asleep, clock_changed, "
+            "not_running: a survey that could not measure",
         ),
         Column("reason", "text", "why, in words"),
         Column("gap_s", "float", "how long nothing could be seen before this", "s"),
@@ -259,18 +260,23 @@ _IDENTITIES = Table(
 
 _SURVEYS = Table(
     "surveys",
-    "a survey's start, stop and settings",
+    "a stretch in which a survey measured, and its settings; it goes on under the same name",
     (
         ROW_ID,
-        Column("time", "time", "start: the first tick", "UTC"),
+        Column("time", "time", "start of the stretch; of the first one: the first tick", "UTC"),
         GATEWAY,
         Column("name", "cat", "the survey's name"),
         Column("every_s", "float", "distance of the ticks", "s"),
-        Column("duration_s", "float", "planned length; missing for open end", "s"),
+        Column("duration_s", "float", "planned length, all stretches; missing: no end", "s"),
         Column("ports", "text", "ports as a JSON list; empty for all"),
-        Column("label", "cat", "the label it began with"),
-        Column("stopped_at", "time", "missing while it runs, or when the process died", "UTC"),
-        Column("reason", "cat", "empty while it runs; done, stopped, closed or failed"),
+        Column("label", "cat", "the label it was given; changed by marks"),
+        Column("stopped_at", "time", "missing while it runs, or when its process died", "UTC"),
+        Column(
+            "reason",
+            "cat",
+            "empty while it runs; done, paused, stopped, closed, failed, or died: found when it "
+            "went on",
+        ),
     ),
 )
 

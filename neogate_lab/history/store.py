@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from neogate_lab.errors import InvalidRequest, StoreError
-from neogate_lab.history import codec, frames, inbound, outbox
+from neogate_lab.history import codec, frames, inbound, outbox, surveys
 from neogate_lab.history import export as files
 from neogate_lab.history.codec import Row
 from neogate_lab.history.journal import Journal, store_error
@@ -148,6 +148,13 @@ class Store:
                 raise InvalidRequest(f"{table} has no row {row_id}")
 
         return self._writer.submit(change)
+
+    def recall_survey(
+        self, gateway: str, name: str
+    ) -> Future[tuple[list[Row], list[Row], datetime | None]]:
+        """A survey's rows of surveys and of marks, and the last tick of one without an end."""
+        of_it, folder = (codec.text(gateway), codec.text(name)), self._segments
+        return self._writer.submit(lambda c: surveys.on_record(c, folder, *of_it))
 
     def identify(self, row: Mapping[str, Any]) -> Future[bool]:
         """Commit an identity if it differs, time apart, from the port's last; True if so."""
@@ -316,8 +323,15 @@ class Store:
 
         One holder at a time has it among all processes; its death frees it for the next.
         """
-        name = hashlib.sha256(codec.text(gateway).encode()).hexdigest()[:32]
-        return FileLock(self._path / "locks" / f"record-{name}")
+        return self._lock("record", gateway)
+
+    def survey_lock(self, gateway: str, name: str) -> FileLock:
+        """The lock of the one who measures a survey of this name, as `record_lock`."""
+        return self._lock("survey", f"{gateway}\0{name}")
+
+    def _lock(self, what: str, of: str) -> FileLock:
+        digest = hashlib.sha256(codec.text(of).encode()).hexdigest()[:32]
+        return FileLock(self._path / "locks" / f"{what}-{digest}")
 
     # Reading.
 

@@ -25,7 +25,7 @@ from neogate_lab.link.connection import Connection
 from neogate_lab.link.handlers import Handlers, SmsHandler
 from neogate_lab.link.inbound import Inbound, fire_and_log, wanted
 from neogate_lab.link.inbox import ReceivedSms
-from neogate_lab.link.ledger import Ledger
+from neogate_lab.link.ledger import Ledger, RecordLock
 from neogate_lab.link.loopback import LoopbackTrip
 from neogate_lab.link.memory import MemoryLedger
 from neogate_lab.link.options import LinkOptions, check_seconds
@@ -40,7 +40,7 @@ from neogate_lab.link.sampler import (
 )
 from neogate_lab.link.session import Credentials, Session
 from neogate_lab.link.sms import SmsDesk
-from neogate_lab.link.survey import AsyncSurvey
+from neogate_lab.link.survey import AsyncSurvey, Earlier, Settings
 from neogate_lab.link.ussd import AsyncUssdSession, Caller, UssdDesk
 from neogate_lab.link.wirelog import WireLog
 from neogate_lab.protocol import commands
@@ -130,7 +130,6 @@ class AsyncGateway:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._handlers = Handlers()
         self._surveys: list[AsyncSurvey] = []
-        self._survey_names: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._wirelog: WireLog | None = None
         self._opened = False
@@ -752,7 +751,7 @@ class AsyncGateway:
     async def survey(
         self,
         *,
-        every: float,
+        every: float = 10.0,
         duration: float | None = None,
         port: int | Iterable[int] | None = None,
         label: str = "",
@@ -761,6 +760,9 @@ class AsyncGateway:
         start: datetime | None = None,
     ) -> AsyncSurvey:
         """Measure on a fixed grid in the background, and record every tick.
+
+        A name that is on record goes on with that survey, on its grid and under its label in force;
+        see `Gateway.survey`.
 
         Parameters
         ----------
@@ -778,7 +780,8 @@ class AsyncGateway:
         Raises
         ------
         InvalidRequest
-            A value can't be used, a port does not exist, or a survey of this name runs already.
+            A value can't be used, a port does not exist, a survey of this name runs already, or is
+            on record with other settings.
         """
         self._check_open()
         check_label(label)
@@ -792,46 +795,86 @@ class AsyncGateway:
             )
         if name is not None and not (isinstance(name, str) and name):
             raise InvalidRequest(f"name must be text that is not empty, not {name!r}")
-        ports = None if port is None else await self._resolve(port)
+        wanted = None if port is None else await self._resolve(port)
         if self._ports.listed and not await self._resolve(None):
             raise InvalidRequest(f"{self._where} lists no ports")
-        self._surveys = [survey for survey in self._surveys if survey.running]
-        running = {survey.name for survey in self._surveys}
-        if name is None:
-            begun = f"survey {self._clock.now():%Y-%m-%d %H:%M:%S}"
-            more = (f"{begun} ({number})" for number in itertools.count(2))
-            names = itertools.chain([begun], more)
-            name = next(new for new in names if new not in self._survey_names)
-        elif name in running:
-            raise InvalidRequest(
-                f"a survey called {name!r} runs already; stop() it first, or give another name"
-            )
-        self._survey_names.add(name)
+        numbers = None if wanted is None else tuple(number for number, _ in wanted)
+        settings = Settings(every, duration, numbers, label)
+        name, lock = await self._claim_survey(name)
+        try:
+            survey = await self._begin_survey(name, lock, settings, on_tick, start)
+        except BaseException:
+            lock.release()
+            raise
+        self._surveys = [other for other in self._surveys if other.running]
+        self._surveys.append(survey)
+        if survey.notice:
+            logger.info("%s: %s", self._where, survey.notice)
+        return survey
+
+    async def _claim_survey(self, name: str | None) -> tuple[str, RecordLock]:
+        """A survey's name, and the lock that keeps others from measuring under it."""
+        if name is not None:
+            lock = self._ledger.survey_lock(self.name, name)
+            if not lock.acquire():
+                here = any(survey.name == name and survey.running for survey in self._surveys)
+                raise InvalidRequest(
+                    f"a survey called {name!r} runs already{'' if here else ' elsewhere'}: stop() "
+                    "it first, or give another name"
+                )
+            return name, lock
+        begun = f"survey {self._clock.now():%Y-%m-%d %H:%M:%S}"
+        for number in itertools.count(1):
+            new = begun if number == 1 else f"{begun} ({number})"
+            lock = self._ledger.survey_lock(self.name, new)
+            if lock.acquire():
+                if await Earlier.find(self._ledger, self.name, new, self._clock.now()) is None:
+                    return new, lock
+                lock.release()
+        raise AssertionError("unreachable: numbers do not end")
+
+    async def _begin_survey(
+        self,
+        name: str,
+        lock: RecordLock,
+        settings: Settings,
+        on_tick: Callable[[int], object],
+        start: datetime | None,
+    ) -> AsyncSurvey:
+        earlier = await Earlier.find(self._ledger, self.name, name, self._clock.now())
+        if earlier is not None:
+            settings = earlier.taken_up_with(settings, name)
+        wanted = None if settings.ports is None else await self._resolve(settings.ports)
         sampler = Sampler(
             self._ports.measure,
             self._ports.skip,
             lambda event, gap: self._record_link(event, "", gap),
             gateway=self.name,
-            every=every,
-            duration=duration,
+            every=settings.every,
+            duration=settings.duration,
             start=start,
-            ports=lambda: ports or self._to_measure,
-            label=label,
+            ports=lambda: wanted or self._to_measure,
+            labels={None: settings.label} if earlier is None else earlier.labels,
             name=name,
             clock=self._clock,
             on_tick=on_tick,
+            started_at=None if earlier is None else earlier.started_at,
+            done=0 if earlier is None else earlier.done,
         )
         survey = AsyncSurvey(
             sampler,
             self._ledger,
+            lock,
             self._resolve,
             gateway=self.name,
-            ports=ports,
-            duration=duration,
-            label=label,
+            settings=settings,
+            earlier=earlier,
             clock=self._clock,
         )
-        self._surveys.append(survey)
+        await survey.begin()
+        if earlier is not None and earlier.reason in ("died", "closed", "failed"):
+            gap = (self._clock.now() - earlier.stopped_at).total_seconds()
+            self._record_link("not_running", f"survey {name!r}: {earlier.reason}", gap)
         return survey
 
     def keep(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

@@ -15,7 +15,7 @@ from neogate_lab.link.clock import Clock, SystemClock
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.options import check_seconds
 from neogate_lab.link.outbox import SmsResult
-from neogate_lab.link.survey import AsyncSurvey
+from neogate_lab.link.survey import AsyncSurvey, Settings
 from neogate_lab.times import Moment
 
 __all__ = ["Answers", "AsyncFleet", "AsyncFleetSurvey", "listed"]
@@ -295,6 +295,24 @@ class AsyncFleetSurvey:
         return any(survey.running for survey in self._surveys.values())
 
     @property
+    def paused(self) -> bool:
+        """Whether it measures nothing anywhere until it is resumed."""
+        going = [survey for survey in self._surveys.values() if survey.running]
+        return bool(going) and all(survey.paused for survey in going)
+
+    @property
+    def settings(self) -> Settings:
+        """What it was asked to do."""
+        return next(iter(self._surveys.values())).settings
+
+    @property
+    def notice(self) -> str:
+        """That it is an earlier one which goes on, in one line; "" for a new one."""
+        told = [survey.notice for survey in self._surveys.values() if survey.notice]
+        more = f"; likewise at {len(told) - 1} other gateways" if len(told) > 1 else ""
+        return f"{told[0]}{more}" if told else ""
+
+    @property
     def done(self) -> int:
         """Ticks so far, missed ones too; the mean of the gateways, rounded down."""
         return sum(survey.done for survey in self._surveys.values()) // len(self._surveys)
@@ -318,6 +336,14 @@ class AsyncFleetSurvey:
     async def mark(self, label: str, port: int | Iterable[int] | None = None) -> Answers[None]:
         """Label what is measured from the next tick on, at all gateways."""
         return await self._each(lambda survey: survey.mark(label, port))
+
+    async def pause(self) -> Answers[None]:
+        """Measure nothing anywhere from now on, until `resume`."""
+        return await self._each(lambda survey: survey.pause())
+
+    async def resume(self) -> Answers[None]:
+        """Measure again, on the same grid."""
+        return await self._each(lambda survey: survey.resume())
 
     async def wait(self, timeout: float | None = None) -> Answers[None]:
         """Return at the end of all; raise what ended them, or `NoAnswer` after `timeout`."""

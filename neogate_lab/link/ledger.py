@@ -18,7 +18,7 @@ str, None is unknown. Columns left out take their empty value ("" or None); row_
 
 
 class RecordLock(Protocol):
-    """Who holds it records what arrives at a gateway; its holder's death frees it."""
+    """Who holds it records what arrives at a gateway, or a survey; its holder's death frees it."""
 
     @property
     def held(self) -> bool:
@@ -43,6 +43,16 @@ class Ledger(Protocol):
 
     def update(self, table: str, row_id: int, values: Mapping[str, Any]) -> Future[None]:
         """Commit new values of one row (surveys only: other tables change through verbs below)."""
+        ...
+
+    def recall_survey(self, gateway: str, name: str) -> Future[tuple[list[Row], list[Row], Any]]:
+        """Rows of surveys and of marks with this name, oldest first; and, when the last of surveys
+        has no stopped_at, the last tick on record since its time, None for none.
+        """
+        ...
+
+    def survey_lock(self, gateway: str, name: str) -> RecordLock:
+        """The lock of the one who measures a survey of this name, not taken yet."""
         ...
 
     def identify(self, row: Row) -> Future[bool]:

@@ -34,6 +34,25 @@ class _Alone:
         return None
 
 
+class _Held:
+    """One of those that want the same name, all within this process."""
+
+    def __init__(self, taken: set[tuple[str, str]], name: tuple[str, str]) -> None:
+        self._taken, self._name = taken, name
+        self.held = False
+
+    def acquire(self) -> bool:
+        if not self.held and self._name not in self._taken:
+            self._taken.add(self._name)
+            self.held = True
+        return self.held
+
+    def release(self) -> None:
+        if self.held:
+            self._taken.discard(self._name)
+        self.held = False
+
+
 class MemoryLedger:
     """Implements `Ledger` in plain lists; `tables` holds the rows by table name."""
 
@@ -41,6 +60,7 @@ class MemoryLedger:
         self.tables: dict[str, list[Row]] = {}
         self._ids = itertools.count(1)
         self._open: dict[int, str] = {}
+        self._surveys: set[tuple[str, str]] = set()
 
     def _done(self, act: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()
@@ -57,6 +77,27 @@ class MemoryLedger:
 
     def record_lock(self, gateway: str) -> _Alone:  # noqa: D102
         return _Alone()
+
+    def survey_lock(self, gateway: str, name: str) -> _Held:  # noqa: D102
+        return _Held(self._surveys, (gateway, name))
+
+    def recall_survey(self, gateway: str, name: str) -> Future[tuple[list[Row], list[Row], Any]]:  # noqa: D102
+        def act() -> tuple[list[Row], list[Row], Any]:
+            def named(table: str, column: str) -> list[Row]:
+                return [
+                    dict(row)
+                    for row in self.tables.get(table, [])
+                    if (row["gateway"], row[column]) == (gateway, name)
+                ]
+
+            stretches, last = named("surveys", "name"), None
+            if stretches and stretches[-1].get("stopped_at") is None:
+                since = stretches[-1]["time"]
+                ticks = [row["time"] for row in named("signal", "survey") if row["time"] >= since]
+                last = max(ticks, default=None)
+            return stretches, named("marks", "survey"), last
+
+        return self._done(act)
 
     def append(self, table: str, rows: Sequence[Row]) -> Future[list[int]]:  # noqa: D102
         return self._done(lambda: [self._insert(table, row) for row in rows])

@@ -4,13 +4,15 @@ A tick is due at start + k * every, whatever the ticks before it took. One that 
 its latency; one whose whole interval passed is a row with error ``missed``. When the wall clock ran
 ahead of the monotonic one, the machine slept (or its clock was set): that is one row of
 `connections`, not a million of `signal`. A clock that was set back moves the grid by whole ticks.
+A pause skips ticks of the grid: they are neither measured nor missed, and don't count as done.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -19,7 +21,7 @@ from neogate_lab.errors import InvalidRequest
 from neogate_lab.link.clock import Clock
 from neogate_lab.protocol.records import RssiBound, SpanDetail
 
-__all__ = ["Measurement", "Sampler", "Target", "check_label", "failed", "measured"]
+__all__ = ["Measurement", "Sampler", "Target", "check_label", "failed", "measured", "ticks_of"]
 
 SampleError = Literal["", "no_answer", "disconnected", "refused", "missed", "unparsed"]
 
@@ -117,6 +119,17 @@ def failed(target: Target, error: SampleError, latency_ms: float | None = None) 
     return Measurement(**target.fields(), ok=False, error=error, latency_ms=latency_ms)
 
 
+@dataclass(slots=True)
+class _Pause:
+    since: datetime
+    until: datetime | None = None
+
+
+def ticks_of(seconds: float, every: float) -> int:
+    """How many ticks come in so many seconds: one at least."""
+    return max(1, math.ceil(seconds / every - 1e-9))
+
+
 class Sampler:
     """One survey's ticks.
 
@@ -134,6 +147,12 @@ class Sampler:
         When the first tick is due; default now.
     ports : callable
         Gives (port, span) of what is to be measured; None is not known yet.
+    labels : mapping of port to str
+        Labels of single ports; that of None is for the others.
+    started_at : datetime, optional
+        The first tick, when a survey is taken up again: its grid goes on from there.
+    done : int
+        Ticks that it had by then.
     """
 
     def __init__(
@@ -147,16 +166,17 @@ class Sampler:
         duration: float | None,
         start: datetime | None = None,
         ports: Callable[[], Sequence[tuple[int | None, int | None]]],
-        label: str,
+        labels: Mapping[int | None, str],
         name: str,
         clock: Clock,
         on_tick: Callable[[int], object] = lambda done: None,
+        started_at: datetime | None = None,
+        done: int = 0,
     ) -> None:
         self.every = every
-        self.total = None if duration is None else max(1, math.ceil(duration / every - 1e-9))
-        self.done = 0
+        self.total = None if duration is None else ticks_of(duration, every)
         self.name = name
-        self.started_at = clock.now() if start is None else start
+        self.started_at = started_at or start or clock.now()
         self._measure = measure
         self._skip = skip
         self._gap = gap
@@ -164,13 +184,31 @@ class Sampler:
         self._ports = ports
         self._clock = clock
         self._on_tick = on_tick
-        self._stop = asyncio.Event()
-        self._stopped_at = self.started_at
+        self._changed = asyncio.Event()  # stopped, paused or resumed: whoever sleeps has to look
+        self.stopped_at: datetime | None = None  # when `stop` was called
+        self._pauses: deque[_Pause] = deque()
         self._anchor = self.started_at
         self._step = timedelta(seconds=every)
         self._offset = self._wall_ahead()
+        self._next = 0  # on the grid; beyond `done` by what was skipped
+        self._skipped = 0
+        if started_at is not None:
+            now = clock.now()
+            self._next = max(0, self._first_from(now))
+            self._skipped = self._next - done
+            self._move_grid(now)  # nowhere, unless the clock was set back to before the start
         # From which tick on: a tick that is recorded late still bears the label of its own time.
-        self._labels: list[tuple[int, dict[int | None, str]]] = [(0, {None: label})]
+        self._labels: list[tuple[int, dict[int | None, str]]] = [(self._next, dict(labels))]
+
+    @property
+    def done(self) -> int:
+        """Ticks so far, missed ones and those slept through too."""
+        return self._next - self._skipped
+
+    @property
+    def paused(self) -> bool:
+        """Whether it measures nothing until it is resumed."""
+        return bool(self._pauses) and self._pauses[-1].until is None
 
     def mark(self, label: str, ports: Sequence[int] | None) -> None:
         """From the next tick on, rows carry this label: those of some ports, or of all."""
@@ -179,41 +217,94 @@ class Sampler:
         labels = {None: label} if ports is None else {**labels, **dict.fromkeys(ports, label)}
         self._labels.append((max(since, upcoming), labels))
 
+    def pause(self) -> datetime:
+        """Skip all ticks from now on until `resume`; since when."""
+        if not self.paused:
+            self._pauses.append(_Pause(self._clock.now()))
+            self._changed.set()
+        return self._pauses[-1].since
+
+    def resume(self) -> datetime:
+        """Measure again from the next tick of the grid on; when that was asked for."""
+        now = self._clock.now()
+        if self.paused:
+            self._pauses[-1].until = now
+            self._changed.set()
+        return now
+
     def stop(self) -> None:
         """End after the tick that runs now."""
-        if not self._stop.is_set():
-            self._stopped_at = self._clock.now()
-            self._stop.set()
+        if self.stopped_at is None:
+            self.stopped_at = self._clock.now()
+            self._changed.set()
 
     async def run(self) -> bool:
         """Measure until the end; True when it came to its planned end, False when stopped."""
         while self.total is None or self.done < self.total:
-            jumped = await self._sleep_until(self._anchor + self.done * self._step)
+            self._changed.clear()
+            if self._in_pause():
+                if not await self._rest():
+                    return False
+                continue
+            jumped = await self._sleep_until(self._anchor + self._next * self._step)
             now = self._clock.now()
             current = (now - self._anchor) // self._step  # the tick whose interval we are in
             if jumped:
                 self._gap("asleep" if jumped > 0 else "clock_changed", jumped)
-                if jumped < 0:  # the grid goes back with the clock, else the survey would wait
-                    self._anchor += (self._first_from(now) - self.done) * self._step
+                if jumped < 0:
+                    self._move_grid(now)
                 else:
-                    self._done(current)
-            elif self._stop.is_set():
-                await self._miss(self._first_from(self._stopped_at))
-                return False
-            elif current > self.done:
+                    self._advance(current)
+            elif self.stopped_at is not None:
+                stop = self._first_from(self.stopped_at)
+                if self._next >= stop:
+                    return False
+                await self._miss(stop)
+            elif current > self._next:
                 await self._miss(current)
-            else:
-                await self._measure(self._targets(self.done))
-                self._done(self.done + 1)
+            elif current == self._next and not self._in_pause():  # else a pause woke it
+                await self._measure(self._targets(self._next))
+                self._advance(self._next + 1)
         return True
+
+    def _in_pause(self) -> bool:
+        """Whether the next tick falls into a pause."""
+        return bool(self._pauses) and self._next >= self._first_from(self._pauses[0].since)
+
+    async def _rest(self) -> bool:
+        """Sit a pause out, and skip its ticks; False when stopped meanwhile."""
+        pause = self._pauses[0]
+        while pause.until is None:
+            if self.stopped_at is not None:
+                return False
+            await self._changed.wait()
+            self._changed.clear()
+        self._pauses.popleft()
+        self._offset = self._wall_ahead()  # a sleep within a pause is no gap of its own
+        first = max(self._next, self._first_from(pause.until))
+        self._skipped += first - self._next
+        self._next = first
+        now = self._clock.now()
+        if self._first_from(now) < first:  # set back meanwhile
+            self._move_grid(now)
+        return True
+
+    def _move_grid(self, now: datetime) -> None:
+        """Have the next tick come within one interval: when the clock is set back, the grid goes
+        back with it by whole ticks, else the survey would wait.
+        """
+        self._anchor += (self._first_from(now) - self._next) * self._step
 
     async def _miss(self, until: int) -> None:
         """Record the ticks before `until` that nobody measured."""
-        until = until if self.total is None else min(until, self.total)
-        while self.done < until:
-            missed = range(self.done, min(until, self.done + MISSED_AT_ONCE))
+        if self._pauses:
+            until = min(until, self._first_from(self._pauses[0].since))
+        if self.total is not None:
+            until = min(until, self.total + self._skipped)
+        while self._next < until:
+            missed = range(self._next, min(until, self._next + MISSED_AT_ONCE))
             await self._skip([target for tick in missed for target in self._targets(tick)])
-            self._done(missed.stop)
+            self._advance(missed.stop)
 
     def _first_from(self, time: datetime) -> int:
         """The first tick that is due at `time` or later."""
@@ -230,11 +321,13 @@ class Sampler:
             for port, span in self._ports()
         ]
 
-    def _done(self, ticks: int) -> None:
-        ticks = ticks if self.total is None else min(ticks, self.total)
-        if ticks > self.done:
-            self.done = ticks
-            self._on_tick(ticks)
+    def _advance(self, tick: int) -> None:
+        """Everything before this tick is done."""
+        if self.total is not None:
+            tick = min(tick, self.total + self._skipped)
+        if tick > self._next:
+            self._next = tick
+            self._on_tick(self.done)
 
     async def _sleep_until(self, due: datetime) -> float:
         """Sleep until a tick is due; return at once by how many seconds the wall clock jumped."""
@@ -244,15 +337,15 @@ class Sampler:
             if abs(jumped) > JUMP_SECONDS:
                 return jumped
             left = (due - self._clock.now()).total_seconds()
-            if left <= 0 or self._stop.is_set():
+            if left <= 0 or self.stopped_at is not None or self._changed.is_set():
                 return 0.0
             sleeper = asyncio.ensure_future(self._clock.sleep(min(left, SLICE_SECONDS)))
-            stopped = asyncio.ensure_future(self._stop.wait())
+            changed = asyncio.ensure_future(self._changed.wait())
             try:
-                await asyncio.wait({sleeper, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({sleeper, changed}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 sleeper.cancel()
-                stopped.cancel()
+                changed.cancel()
 
 
 def check_label(label: object) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from neogate_lab.errors import InvalidRequest
 
 
@@ -23,3 +25,10 @@ def positive(name: str, value: object, *, zero: bool = False) -> None:
     if not (number and (value > 0 or (zero and value == 0))):  # type: ignore[operator]
         limits = "0 or more" if zero else "more than 0"
         raise InvalidRequest(f"{name}={value!r}: give a number, {limits}")
+
+
+def number(name: str, value: object) -> None:
+    """Insist on a finite number."""
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (real and math.isfinite(value)):  # type: ignore[arg-type]
+        raise InvalidRequest(f"{name}={value!r}: give a number")

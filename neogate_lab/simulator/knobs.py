@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from neogate_lab.simulator import ami
-from neogate_lab.simulator.checks import positive, whole
+from neogate_lab.simulator.checks import number, positive, whole
 from neogate_lab.simulator.listener import Listener
 from neogate_lab.simulator.radio import Radio
 from neogate_lab.simulator.session import Hub
@@ -27,6 +27,12 @@ class PortKnobs(ABC):
         """Hold a port at a CSQ (0-31, 99 for none), calm and shown at once; None lets go."""
         self._radio.check(port)
         self._change(lambda: self._radio.pin_signal(port, signal))
+
+    def set_gain(self, port: int, gain: float) -> None:
+        """Have a port receive `gain` dB more than at the start, as with another antenna or place."""
+        self._radio.check(port)
+        number("gain", gain)
+        self._change(lambda: self._radio.change(port, gain=float(gain)))
 
     def set_status(
         self,

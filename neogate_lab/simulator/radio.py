@@ -90,6 +90,7 @@ class PortState:
 
     sim: SimCard | None
     power: bool = True
+    gain: float = 0.0
     pinned: int | None = None
     registered: bool | None = None
     roaming: bool = False
@@ -334,7 +335,7 @@ class Radio:
         # Some outages are no coverage at all, others a network that refuses a signal it sends.
         if outage is not None and outage < 0.5:
             return None
-        return self._air[port].level(time)
+        return self._air[port].level(time) + state.gain
 
     def _shown(self, port: int, time: float) -> int:
         since = time

@@ -1,4 +1,4 @@
-"""What earlier versions wrote is read as if it were of today: columns that came later are unknown."""
+"""What earlier versions wrote is read as if it were of today: later columns are unknown."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class World:
             "every": 10.0,
             "duration": None,
             "ports": lambda: [(1, 2)],
-            "label": "roof",
+            "labels": {None: "roof"},
             "name": "s",
         }
         self.sampler = Sampler(
@@ -302,3 +302,125 @@ def test_a_measurement_takes_what_the_gateway_said_and_no_more() -> None:
 def test_a_label_is_text(label: object) -> None:
     with pytest.raises(InvalidRequest):
         check_label(label)
+
+
+# -- pauses ----------------------------------------------------------------------------------------
+
+
+async def test_a_pause_skips_ticks_of_the_grid_and_none_is_missed() -> None:
+    world = World()
+    await world.clock.advance(13)
+    assert world.sampler.pause() == at(13)
+    assert world.sampler.pause() == at(13)
+    assert world.sampler.paused
+    await world.clock.advance(34)
+    assert world.sampler.resume() == at(47)
+    assert not world.sampler.paused
+    await world.clock.advance(20)
+    assert world.ticks() == [0, 10, 50, 60]
+    assert world.ticks("missed") == []
+    assert world.done == [1, 2, 3, 4]
+    await world.end()
+
+
+async def test_a_pause_moves_the_planned_end() -> None:
+    world = World(duration=40.0)
+    await world.clock.advance(15)
+    world.sampler.pause()
+    await world.clock.advance(1000)
+    assert not world.running.done()
+    world.sampler.resume()
+    await world.clock.advance(100)
+    assert world.ticks() == [0, 10, 1020, 1030]
+    assert await world.running is True
+
+
+async def test_what_was_due_before_a_pause_is_missed_and_what_fell_into_it_is_not() -> None:
+    world = World()
+    world.takes = 72.0
+    await world.clock.advance(25)
+    world.sampler.pause()
+    await world.clock.advance(20)
+    world.sampler.resume()
+    world.takes = 0.0
+    await world.clock.advance(45)
+    assert world.ticks() == [0, 70, 80, 90]
+    assert world.ticks("missed") == [10, 20, 50, 60]
+    await world.end()
+
+
+async def test_stopping_within_a_pause_ends_it_at_once() -> None:
+    world = World()
+    await world.clock.advance(5)
+    world.sampler.pause()
+    await world.clock.advance(100)
+    assert await world.end() is False
+    assert world.ticks() == [0]
+    assert world.ticks("missed") == []
+
+
+async def test_stopping_after_a_pause_that_nobody_saw() -> None:
+    world = World()
+    world.takes = 85.0
+    await world.clock.advance(25)
+    world.sampler.pause()
+    await world.clock.advance(20)
+    world.sampler.resume()
+    await world.clock.advance(17)
+    world.sampler.stop()
+    await world.clock.advance(60)
+    assert await world.running is False
+    assert (world.ticks(), world.ticks("missed")) == ([0], [10, 20, 50, 60])
+
+
+async def test_a_sleep_or_a_set_clock_within_a_pause_is_no_gap() -> None:
+    world = World()
+    await world.clock.advance(5)
+    world.sampler.pause()
+    await turn()
+    world.clock.jump(3600)
+    await world.clock.advance(5)
+    world.sampler.resume()
+    await world.clock.advance(12)
+    assert world.ticks()[1:] == [3610, 3620]
+    world.sampler.pause()
+    await turn()
+    world.clock.jump(-7200)
+    await world.clock.advance(5)
+    world.sampler.resume()
+    await world.clock.advance(20)
+    assert world.ticks()[3:] == [-3570, -3560]
+    assert world.gaps == []
+    await world.end()
+
+
+async def test_a_label_given_within_a_pause_holds_afterwards() -> None:
+    world = World()
+    await world.clock.advance(5)
+    world.sampler.pause()
+    await world.clock.advance(20)
+    world.sampler.mark("cellar", None)
+    await world.clock.advance(10)
+    world.sampler.resume()
+    await world.clock.advance(20)
+    assert [target.label for _, target in world.rows] == ["roof", "cellar", "cellar"]
+    await world.end()
+
+
+async def test_it_goes_on_with_an_earlier_grid_and_count() -> None:
+    started = START - timedelta(seconds=1003)
+    world = World(started_at=started, done=3, duration=60.0, labels={None: "roof", 1: "yard"})
+    assert (world.sampler.done, world.sampler.total) == (3, 6)
+    await world.clock.advance(100)
+    assert world.ticks() == [7, 17, 27]
+    assert world.done == [4, 5, 6]
+    assert {target.label for _, target in world.rows} == {"yard"}
+    assert await world.running is True
+
+
+async def test_it_goes_on_at_once_when_its_start_lies_ahead() -> None:
+    world = World(started_at=START + timedelta(seconds=3604), done=2)
+    await world.clock.advance(12)
+    assert world.ticks() == [4]
+    assert world.sampler.done == 3
+    await world.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -205,6 +206,155 @@ async def test_one_name_at_a_time(world: World) -> None:
     again = await world.gw.survey(every=10, name="s")
     for each in (again, *unnamed):
         await each.stop()
+
+
+async def test_a_pause_is_told_by_the_table_of_surveys(world: World) -> None:
+    survey = await world.gw.survey(every=10, name="s", port=1, duration=30)
+    await world.ticks(survey, 1)
+    await world.clock.advance(3)
+    await survey.pause()
+    await survey.pause()
+    assert (survey.paused, survey.running) == (True, True)
+    await world.clock.advance(100)
+    await survey.resume()
+    await survey.resume()
+    assert not survey.paused
+    await world.ticks(survey, 3)
+    await survey.wait()
+    first, second = world.ledger.tables["surveys"]
+    assert (first["reason"], first["stopped_at"] - first["time"]) == (
+        "paused",
+        timedelta(seconds=3),
+    )
+    assert (second["reason"], second["time"] - first["time"]) == ("done", timedelta(seconds=103))
+    assert [row["ok"] for row in world.rows()] == [True] * 3
+    times = [(row["time"] - first["time"]).total_seconds() for row in world.rows()]
+    assert times == [0, 110, 120]
+
+
+async def test_stopped_or_closed_within_a_pause(world: World) -> None:
+    first = await world.gw.survey(every=10, name="first")
+    second = await world.gw.survey(every=10, name="second")
+    await eventually(lambda: first.done and second.done)
+    await first.pause()
+    await second.pause()
+    await world.clock.advance(30)
+    await first.stop()
+    await world.gw.close()
+    rows = {row["name"]: row for row in world.ledger.tables["surveys"]}
+    assert {name: row["reason"] for name, row in rows.items()} == {
+        "first": "stopped",
+        "second": "paused",
+    }
+    assert rows["first"]["stopped_at"] == rows["first"]["time"]
+    for verb in (first.pause, first.resume):
+        with pytest.raises(InvalidRequest, match="has ended"):
+            await verb()
+
+
+async def test_a_name_goes_on_with_its_survey(world: World) -> None:
+    settings: dict[str, Any] = {"every": 10, "duration": 50, "port": [1, 2], "label": "roof"}
+    first = await world.gw.survey(name="s", **settings)
+    assert first.notice == ""
+    await world.ticks(first, 1)
+    await first.mark("cellar")
+    await first.mark("yard", port=2)
+    await world.ticks(first, 2)
+    await world.clock.advance(3)
+    await first.stop()
+    await world.clock.advance(100)
+    again = await world.gw.survey(name="s", **settings)
+    assert "goes on after 2 of 5 ticks" in again.notice
+    assert "since 2026-11-20 08:00:13 UTC (stopped)" in again.notice
+    await world.ticks(again, 3)
+    await world.clock.advance(10)
+    await world.clock.advance(10)
+    await again.wait()
+    began = world.ledger.tables["surveys"][0]["time"]
+    seconds = [(row["time"] - began).total_seconds() for row in world.rows(port=2)]
+    assert seconds == [0, 10, 120, 130, 140]
+    assert [row["label"] for row in world.rows(port=1)] == ["roof"] + ["cellar"] * 4
+    assert [row["label"] for row in world.rows(port=2)] == ["roof"] + ["yard"] * 4
+    assert [row["reason"] for row in world.ledger.tables["surveys"]] == ["stopped", "done"]
+
+
+async def test_the_name_alone_takes_the_settings_of_its_survey(world: World) -> None:
+    first = await world.gw.survey(every=20, duration=200, port=3, label="roof", name="s")
+    await eventually(lambda: first.done == 1)
+    await first.stop()
+    again = await world.gw.survey(name="s")
+    assert again.settings == first.settings
+    assert again.total == 10
+    await again.stop()
+
+
+@pytest.mark.parametrize(
+    "other", [{"every": 5}, {"duration": 60}, {"port": 1}, {"every": 5, "port": [2]}], ids=str
+)
+async def test_other_settings_are_refused(world: World, other: dict[str, Any]) -> None:
+    settings: dict[str, Any] = {"every": 20, "duration": 200, "port": [2, 3]}
+    first = await world.gw.survey(name="s", **settings)
+    await eventually(lambda: first.done == 1)
+    await first.stop()
+    with pytest.raises(InvalidRequest, match=r"every=20, duration=200, port=\[2, 3\], not"):
+        await world.gw.survey(name="s", **(settings | other))
+    again = await world.gw.survey(name="s", **(settings | {"port": [3, 2]}))
+    await again.stop()
+
+
+async def test_another_label_is_a_mark_and_the_same_or_none_is_not(world: World) -> None:
+    async def run(label: str) -> None:
+        survey = await world.gw.survey(every=10, duration=1000, name="s", label=label, port=1)
+        done = survey.done
+        await world.clock.advance(10)
+        await eventually(lambda: survey.done > done)
+        await survey.stop()
+
+    await run("roof")
+    await run("cellar")
+    await run("cellar")
+    await run("")
+    assert [row["label"] for row in world.ledger.tables["marks"]] == ["cellar"]
+    labels = [row["label"] for row in world.rows()]
+    assert labels[0] == "roof"
+    assert set(labels[labels.index("cellar") :]) == {"cellar"}
+
+
+async def test_a_survey_that_came_to_its_end_measures_no_more(world: World) -> None:
+    first = await world.gw.survey(every=10, duration=20, name="s")
+    await world.ticks(first, 2)
+    await first.wait()
+    again = await world.gw.survey(every=10, duration=20, name="s")
+    await again.wait()
+    assert "has come to its end with 2 of 2 ticks" in again.notice
+    assert (again.running, again.done) == (False, 2)
+    assert len(world.ledger.tables["surveys"]) == 1
+    assert len(world.rows()) == 8
+
+
+async def test_a_survey_whose_process_died_goes_on_after_a_gap(world: World) -> None:
+    began = world.clock.now() - timedelta(seconds=10_003)
+    row = {"time": began, "gateway": "lab", "name": "s", "every_s": 10.0, "duration_s": 100.0}
+    await asyncio.wrap_future(
+        world.ledger.append("surveys", [{**row, "ports": "[1]", "label": "roof"}])
+    )
+    ticks = [
+        {"time": began + timedelta(seconds=10 * tick), "gateway": "lab", "port": 1, "survey": "s"}
+        for tick in range(4)
+    ]
+    await asyncio.wrap_future(world.ledger.append("signal", ticks))
+    survey = await world.gw.survey(name="s")
+    assert (survey.done, survey.total) == (4, 10)
+    assert "nothing was measured since 2026-11-20 05:13:57 UTC (died)" in survey.notice
+    await world.clock.advance(7)
+    await eventually(lambda: survey.done == 5)
+    await survey.stop()
+    died, last = world.ledger.tables["surveys"]
+    assert (died["reason"], died["stopped_at"] - died["time"]) == ("died", timedelta(seconds=40))
+    assert last["time"] - began == timedelta(seconds=10_003)
+    assert len(world.rows()) == 5
+    gaps = [row for row in world.ledger.tables["connections"] if row["event"] == "not_running"]
+    assert [(gap["gap_s"], gap["reason"]) for gap in gaps] == [(9963, "survey 's': died")]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,88 @@
+"""A survey is found again by its name: its stretches, marks and last tick, wherever these lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from neogate_lab.history.store import Store
+
+from .samples import NOON, at, measurement
+
+DAY = 86_400
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "lab", clock=lambda: NOON) as store:
+        yield store
+
+
+def begun(seconds: float, **values: Any) -> dict[str, Any]:
+    row = {"time": at(seconds), "gateway": "lab", "name": "s", "every_s": 10.0, "label": "roof"}
+    return row | values
+
+
+def ticks(store: Store, *seconds: float, **values: Any) -> None:
+    rows = [measurement(second, **({"survey": "s"} | values)) for second in seconds]
+    store.append("signal", rows).result()
+
+
+def test_nothing_is_on_record(store: Store) -> None:
+    assert store.recall_survey("lab", "s").result() == ([], [], None)
+
+
+def test_stretches_and_marks_of_this_survey_alone(store: Store) -> None:
+    store.append("surveys", [begun(0), begun(1, name="other"), begun(2, gateway="x")]).result()
+    marks = [
+        {"time": at(5), "gateway": "lab", "port": 1, "label": "yard", "survey": "s"},
+        {"time": at(6), "gateway": "lab", "label": "cellar", "survey": "other"},
+    ]
+    store.append("marks", marks).result()
+    stretches, found, last = store.recall_survey("lab", "s").result()
+    assert [(row["time"], row["label"]) for row in stretches] == [(at(0), "roof")]
+    assert [(row["port"], row["label"]) for row in found] == [(1, "yard")]
+    assert last is None
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_the_last_tick_of_a_stretch_without_an_end(store: Store, sealed: bool) -> None:
+    store.append("surveys", [begun(0), begun(2 * DAY)]).result()
+    ticks(store, 0, 10, 2 * DAY, 2 * DAY + 10, 3 * DAY, 3 * DAY + 10)
+    ticks(store, 4 * DAY, survey="other")
+    ticks(store, 4 * DAY, gateway="other")
+    if sealed:
+        assert store.seal() == 8
+    assert store.recall_survey("lab", "s").result()[2] == at(3 * DAY + 10)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_ticks_of_earlier_stretches_are_not_those_of_this_one(store: Store, sealed: bool) -> None:
+    store.append("surveys", [begun(0, stopped_at=at(20)), begun(50)]).result()
+    ticks(store, 0, 10)
+    if sealed:
+        store.seal()
+    assert store.recall_survey("lab", "s").result()[2] is None
+    ticks(store, 60)
+    assert store.recall_survey("lab", "s").result()[2] == at(60)
+
+
+def test_a_stretch_that_ended_needs_no_last_tick(store: Store) -> None:
+    store.append("surveys", [begun(0, stopped_at=at(20), reason="stopped")]).result()
+    ticks(store, 0, 10)
+    assert store.recall_survey("lab", "s").result()[2] is None
+
+
+def test_its_lock_is_one_of_its_own(store: Store) -> None:
+    first, again = store.survey_lock("lab", "s"), store.survey_lock("lab", "s")
+    others = [store.survey_lock("lab", "t"), store.survey_lock("x", "s"), store.record_lock("lab")]
+    assert first.acquire()
+    assert not again.acquire()
+    assert all(other.acquire() for other in others)
+    first.release()
+    assert again.acquire()
+    for lock in (again, *others):
+        lock.release()
