@@ -470,16 +470,16 @@ def test_a_second_survey_is_not_started_unnoticed(fleet: Fleet) -> None:
     with fleet.survey("100ms", progress=False) as first:
         with (
             pytest.warns(NeogateWarning, match="2 surveys of the fleet of 3 run now"),
-            fleet.survey("100ms", progress=False) as second,
+            fleet.survey("100ms", label="other", progress=False) as second,
         ):
             assert first.name != second.name
         with (
             pytest.warns(NeogateWarning, match="beside"),
-            fleet["lab"].survey("100ms", progress=False),
+            fleet["lab"].survey("100ms", progress=False) as alone,
         ):
-            pass
+            assert alone is not first
         with pytest.raises(InvalidRequest, match="runs already"):
-            fleet.survey("100ms", name=first.name, progress=False)
+            fleet["lab"].survey("100ms", name=first.name, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -496,6 +496,7 @@ def test_a_survey_where_only_some_have_the_port(fleet: Fleet) -> None:
     with pytest.warns(NeogateWarning, match=r"(?s)1 of 3 gateways failed.*cellar"):
         survey = fleet.survey("100ms", duration="0.2s", port=2, progress=False)
     survey.wait()
+    assert list(survey.failed) == ["cellar"]
     assert (survey.done, survey.total) == (2, 2)
     assert set(survey.frame().gateway) == {"roof", "lab"}
 
