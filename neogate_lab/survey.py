@@ -141,6 +141,12 @@ class Survey:
         return self._survey.paused
 
     @property
+    def failed(self) -> dict[str, str]:
+        """Gateways of a fleet at which it did not begin, and why."""
+        failed = getattr(self._survey, "failed", {})
+        return {name: str(error) for name, error in failed.items()}
+
+    @property
     def done(self) -> int:
         """Ticks so far, missed ones too; those of a pause are none."""
         return self._survey.done

@@ -449,6 +449,27 @@ def test_a_survey_while_one_drops_out_and_another_comes_late(
         assert ng.plots.availability_strip(frame).get_figure() is not None
 
 
+def test_a_survey_of_all_rests_and_goes_on(fleet: Fleet) -> None:
+    with fleet.survey("100ms", name="s", label="roof", progress=False) as survey:
+        assert fleet.survey("100ms", name="s", label="roof", progress=False) is survey
+        eventually(lambda: survey.done > 1)
+        survey.pause()
+        assert survey.paused
+        done = survey.done
+        survey.resume()
+        assert not survey.paused
+        eventually(lambda: survey.done > done + 1)
+    assert survey.summary().groupby("gateway", observed=True).size().to_dict() == PORTS
+    with (
+        pytest.warns(NeogateWarning, match="the survey 's' goes on after .* 2 other gateways"),
+        fleet.survey(name="s", every="100ms", label="roof", progress=False) as again,
+    ):
+        assert again.notice
+        assert again.settings.label == "roof"
+        eventually(lambda: again.done > survey.done)
+    assert again.frame().groupby("gateway", observed=True).size().min() > 0
+
+
 def test_few_gateways_share_their_ticks(fleet: Fleet) -> None:
     survey = fleet.survey("100ms", duration="0.3s", progress=False)
     survey.wait()
@@ -470,16 +491,16 @@ def test_a_second_survey_is_not_started_unnoticed(fleet: Fleet) -> None:
     with fleet.survey("100ms", progress=False) as first:
         with (
             pytest.warns(NeogateWarning, match="2 surveys of the fleet of 3 run now"),
-            fleet.survey("100ms", progress=False) as second,
+            fleet.survey("100ms", label="other", progress=False) as second,
         ):
             assert first.name != second.name
         with (
             pytest.warns(NeogateWarning, match="beside"),
-            fleet["lab"].survey("100ms", progress=False),
+            fleet["lab"].survey("100ms", progress=False) as alone,
         ):
-            pass
+            assert alone is not first
         with pytest.raises(InvalidRequest, match="runs already"):
-            fleet.survey("100ms", name=first.name, progress=False)
+            fleet["lab"].survey("100ms", name=first.name, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -496,6 +517,7 @@ def test_a_survey_where_only_some_have_the_port(fleet: Fleet) -> None:
     with pytest.warns(NeogateWarning, match=r"(?s)1 of 3 gateways failed.*cellar"):
         survey = fleet.survey("100ms", duration="0.2s", port=2, progress=False)
     survey.wait()
+    assert list(survey.failed) == ["cellar"]
     assert (survey.done, survey.total) == (2, 2)
     assert set(survey.frame().gateway) == {"roof", "lab"}
 

@@ -135,6 +135,8 @@ class _Recorder:
                 self._survey = self._fleet.survey(
                     every=self._every, label=self._label, name=self._name, progress=False
                 )
+                if self._survey.failed:
+                    raise ng.InvalidRequest("; ".join(self._survey.failed.values()))
         except (ng.InvalidRequest, ng.StoreError):
             raise
         except ng.NeogateError as error:
