@@ -21,7 +21,7 @@ from neogate_lab import config, gateway, times
 from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateWarning
 from neogate_lab.gateway import Gateway, Ports
 from neogate_lab.history.frames import frame_of
-from neogate_lab.history.schema import VIEWS
+from neogate_lab.history.schema import FLEET_VIEWS, VIEWS
 from neogate_lab.history.store import Store
 from neogate_lab.link import balances, loop_thread
 from neogate_lab.link.async_gateway import AsyncGateway
@@ -380,7 +380,7 @@ class Fleet:
         """Status of every port of every gateway now, as `Gateway.spans`."""
         answers = self._ask("spans", lambda link: link.spans())
         return frame_of(
-            "fleet_spans",
+            FLEET_VIEWS["spans"],
             (
                 {"gateway": each.name, **each._span_row(status)}
                 for each, statuses in answers
@@ -393,7 +393,7 @@ class Fleet:
         port = _again(port)
         answers = self._ask("diagnostics", lambda link: link.diagnostics(port))
         return frame_of(
-            "fleet_diagnostics",
+            FLEET_VIEWS["diagnostics"],
             (
                 {"gateway": each.name, **each._detail_row(detail)}
                 for each, details in answers
@@ -724,7 +724,7 @@ def _frame(view: str, answers: list[tuple[Gateway, list[Any]]]) -> pd.DataFrame:
         for each, records in answers
         for fields in map(asdict, records)
     )
-    return frame_of(f"fleet_{view}", rows)
+    return frame_of(FLEET_VIEWS[view], rows)
 
 
 def _again(port: Ports) -> Ports:

@@ -20,7 +20,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["ALIASES", "SCHEMA_VERSION", "TABLES", "VIEWS", "Column", "Kind", "Table"]
+__all__ = ["ALIASES", "FLEET_VIEWS", "SCHEMA_VERSION", "TABLES", "VIEWS", "Column", "Kind", "Table"]
 
 SCHEMA_VERSION = 2
 
@@ -411,15 +411,13 @@ VIEWS: dict[str, Table] = {
 }
 """Frames that are answered, and not stored as they are."""
 
-VIEWS |= {
-    f"fleet_{view.name}": Table(
-        f"fleet_{view.name}",
-        f"{view.row}, of several gateways",
-        (GATEWAY, *view.columns),
-        view.time,
+FLEET_VIEWS: dict[str, Table] = {
+    view.name: Table(
+        view.name, f"{view.row}, of several gateways", (GATEWAY, *view.columns), view.time
     )
-    for view in tuple(VIEWS.values())
+    for view in VIEWS.values()
 }
+"""The same of several gateways, by the view's name."""
 
 ALIASES = {"inbox": "messages", "ussd_log": "ussd"}
 """What the verbs call a table, where that is not its name."""
