@@ -557,6 +557,19 @@ def test_the_stop_button_ends_the_wait_for_all(
     survey.stop()
 
 
+def test_an_interrupted_start_leaves_no_survey_behind(
+    sims: dict[str, SimulatedGateway], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(sims, command_timeout=30.0) as fleet:
+        fleet["lab"]._link._ports._spans = ()  # so that a port has to be asked for
+        sims["lab"].freeze()
+        pressing = interrupt_when(lambda: len(fleet.store.surveys()) == 2)
+        with pytest.raises(KeyboardInterrupt):
+            fleet.survey("100ms", port=1, progress=False)
+        pressing.join()
+        eventually(lambda: fleet.store.surveys().reason.tolist() == ["stopped", "stopped"])
+
+
 def test_the_stop_button_ends_connecting(sims: dict[str, SimulatedGateway]) -> None:
     sims["lab"].freeze()
     pressing = interrupt_when(lambda: sims["roof"].logins and sims["cellar"].logins)

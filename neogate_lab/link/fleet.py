@@ -238,9 +238,9 @@ class AsyncFleet:
         """
         check_seconds("every", every, above=0)
         if name is None:
-            begun = f"survey {self._clock.now():%Y-%m-%d %H:%M:%S}"
-            more = (f"{begun} ({number})" for number in itertools.count(2))
-            names = itertools.chain([begun], more)
+            first = f"survey {self._clock.now():%Y-%m-%d %H:%M:%S}"
+            more = (f"{first} ({number})" for number in itertools.count(2))
+            names = itertools.chain([first], more)
             name = next(new for new in names if new not in self._survey_names)
         self._survey_names.add(name)
         ticks = _Ticks(on_tick, len(self._gateways))
@@ -252,8 +252,10 @@ class AsyncFleet:
             for number, each in enumerate(self._gateways)
         }
 
+        begun: list[AsyncSurvey] = []
+
         async def begin(gateway: AsyncGateway) -> AsyncSurvey:
-            return await gateway.survey(
+            survey = await gateway.survey(
                 every=every,
                 duration=duration,
                 port=port,
@@ -262,8 +264,14 @@ class AsyncFleet:
                 on_tick=ticks.counter(),
                 start=starts[gateway.name],
             )
+            begun.append(survey)
+            return survey
 
-        answers = await self.each(begin)
+        try:
+            answers = await self.each(begin)
+        except BaseException:  # interrupted: none may go on that nobody has a handle of
+            await asyncio.gather(*(survey.stop() for survey in begun), return_exceptions=True)
+            raise
         ticks.gateways = len(answers.given)
         return AsyncFleetSurvey(name, answers.given, answers.failed)
 
