@@ -128,10 +128,15 @@ def test_one_that_says_nothing_keeps_no_other_waiting(tmp_path: Path) -> None:
     with ng.SimulatedGateway(ports=2) as mute, ng.SimulatedGateway(ports=2) as sim:
         mute.freeze()
         where = [f"{each.host}:{each.port}" for each in (mute, sim)]
+
+        def measured() -> bool:
+            seen = rows(store)
+            return len(seen) > 0 and set(seen[seen.ok].gateway) == set(where)
+
         with recording(store, *where) as process:
             until(lambda: sim.sessions)
             mute.thaw()
-            until(lambda: set(rows(store)[rows(store).ok].gateway) == set(where))
+            until(measured)
             ended(process, signal.SIGTERM)
 
 
