@@ -104,7 +104,9 @@ class Earlier:
         def ticks(time: datetime) -> int:
             return -int((first["time"] - time) // step)
 
-        done = sum(max(0, ticks(row["stopped_at"]) - ticks(row["time"])) for row in stretches)
+        # Versions before this left the stretches of killed processes open: nobody knows their ends.
+        ended = [row for row in stretches if row["stopped_at"] is not None]
+        done = sum(max(0, ticks(row["stopped_at"]) - ticks(row["time"])) for row in ended)
         if settings.duration is not None:
             total = ticks_of(settings.duration, settings.every)
             done = total if newest["reason"] == "done" else min(done, total)

@@ -29,7 +29,7 @@ class PortKnobs(ABC):
         self._change(lambda: self._radio.pin_signal(port, signal))
 
     def set_gain(self, port: int, gain: float) -> None:
-        """Have a port receive `gain` dB more than at the start, as with another antenna or place."""
+        """Have a port receive `gain` dB more than at the start, as if its antenna was moved."""
         self._radio.check(port)
         number("gain", gain)
         self._change(lambda: self._radio.change(port, gain=float(gain)))

@@ -24,6 +24,7 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 def test_there_are_notebooks() -> None:
     assert {path.stem for path in NOTEBOOKS} >= {
         "01_quickstart",
+        "02_signal_survey",
         "03_messages",
         "04_ussd",
         "06_fleet",
@@ -50,6 +51,7 @@ async def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.M
 
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
+    (tmp_path / "data").symlink_to(NOTEBOOKS[0].parents[1] / "data")
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
