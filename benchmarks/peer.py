@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["BANNER", "USER", "Peer", "detail_reply", "received", "status_report"]
+__all__ = ["BANNER", "USER", "Peer", "answer", "detail_reply", "received", "status_report"]
 
 BANNER = b"Asterisk Call Manager/1.1\r\n"
 USER = ("apiuser", "apipass")
@@ -153,7 +153,7 @@ def _talk(client: socket.socket, clients: list[socket.socket]) -> None:
             for action in actions:
                 if b"ogin" in action and client not in clients:
                     clients.append(client)
-                client.sendall(_answer(action))
+                client.sendall(answer(action))
         if client in clients:
             clients.remove(client)
 
@@ -165,7 +165,8 @@ def _receive(client: socket.socket) -> bytes:
         return b""
 
 
-def _answer(action: bytes) -> bytes:
+def answer(action: bytes) -> bytes:
+    """Answer one action, whatever it asks."""
     found = _ACTION_ID.search(action)
     action_id = found[1].decode() if found else ""
     command = _COMMAND.search(action)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         signal_summary,
     )
     from neogate_lab.doctor import diagnose
+    from neogate_lab.fleet import Fleet, connect_all
     from neogate_lab.gateway import Gateway, UssdSession, connect, demo
     from neogate_lab.history.columns import describe
     from neogate_lab.history.export import read_csv, read_parquet
@@ -64,6 +65,7 @@ _HOMES = {
     "AsyncGateway": "link.async_gateway",
     "Balance": "analysis.balances",
     "ComposePanel": "notebook.compose",
+    "Fleet": "fleet",
     "Gateway": "gateway",
     "ReceivedSms": "link.inbox",
     "SimulatedGateway": "simulator",
@@ -79,6 +81,7 @@ _HOMES = {
     "availability": "analysis.summaries",
     "compare": "analysis.comparison",
     "connect": "gateway",
+    "connect_all": "fleet",
     "delivery": "analysis.summaries",
     "demo": "gateway",
     "describe": "history.columns",
@@ -103,6 +106,7 @@ __all__ = [
     "CommandRefused",
     "ComposePanel",
     "ConnectionLost",
+    "Fleet",
     "Gateway",
     "GatewayClosed",
     "InvalidRequest",
@@ -129,6 +133,7 @@ __all__ = [
     "availability",
     "compare",
     "connect",
+    "connect_all",
     "delivery",
     "demo",
     "describe",

@@ -29,6 +29,7 @@ __all__ = [
     "DEFAULT_STORE",
     "Endpoint",
     "Place",
+    "ask_for_password",
     "config_path",
     "credentials",
     "locate",
@@ -77,15 +78,17 @@ def resolve(
     password: str | None,
     port: int,
     name: str | None,
-    in_use: Callable[[Place, str], str | None] = lambda place, username: None,
+    ask: Callable[[Place, str], str] | None = None,
 ) -> Endpoint:
     """Complete what the caller gave: argument, then profile, then environment, then the prompt.
 
     Parameters
     ----------
-    in_use : callable
-        Gets the place and the user name; the password with which somebody is logged in there now,
-        so that a cell that is run again does not ask again.
+    target, username, password, port, name
+        As for `neogate_lab.connect`.
+    ask : callable, optional
+        Gets the place and the user name, and returns the password that nobody gave; default
+        `ask_for_password`.
 
     Raises
     ------
@@ -95,7 +98,7 @@ def resolve(
     if name is not None and not isinstance(name, str):
         raise InvalidRequest(f"name must be text, not {name!r}")
     place = locate(target, port)
-    username, password, _ = credentials(place, username, password, in_use)
+    username, password, _ = credentials(place, username, password, ask)
     return Endpoint(
         place.host,
         place.port,
@@ -140,7 +143,7 @@ def credentials(
     place: Place,
     username: str | None,
     password: str | None,
-    in_use: Callable[[Place, str], str | None] = lambda place, username: None,
+    ask: Callable[[Place, str], str] | None = None,
 ) -> tuple[str, str, str]:
     """User name, password, and where the password came from.
 
@@ -161,8 +164,7 @@ def credentials(
         return username, place.settings["password"], f"the profile {place.profile!r}"
     if "NEOGATE_PASSWORD" in os.environ:
         return username, os.environ["NEOGATE_PASSWORD"], "NEOGATE_PASSWORD"
-    known = in_use(place, username)
-    return username, _ask(place.host) if known is None else known, "the prompt"
+    return username, (ask or ask_for_password)(place, username), "the prompt"
 
 
 def _no_profile(place: Place) -> str:
@@ -246,14 +248,14 @@ def _is_ipv6(host: str) -> bool:
     return True
 
 
-def _ask(host: str) -> str:
-    """Ask where somebody can answer: a terminal or a notebook."""
+def ask_for_password(place: Place, username: str) -> str:
+    """Ask where somebody can answer, a terminal or a notebook; `InvalidRequest` elsewhere."""
     if not (sys.stdin is not None and sys.stdin.isatty()) and "ipykernel" not in sys.modules:
-        raise InvalidRequest(_nobody(host))
+        raise InvalidRequest(_nobody(place.host))
     try:
-        return getpass.getpass(f"Password for {host}: ")
+        return getpass.getpass(f"Password for {place.host}: ")
     except (EOFError, NotImplementedError) as error:  # a notebook that runs with nobody at it
-        raise InvalidRequest(_nobody(host)) from error
+        raise InvalidRequest(_nobody(place.host)) from error
 
 
 def _nobody(host: str) -> str:

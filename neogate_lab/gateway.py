@@ -21,7 +21,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from neogate_lab import batch as batches
 from neogate_lab import config, dispatcher, times
 from neogate_lab.dispatcher import Dispatcher
-from neogate_lab.errors import GatewayClosed, InvalidRequest, LoginRefused, NeogateWarning
+from neogate_lab.errors import (
+    GatewayClosed,
+    InvalidRequest,
+    LoginRefused,
+    NeogateError,
+    NeogateWarning,
+)
 from neogate_lab.history.frames import frame_of
 from neogate_lab.history.schema import VIEWS
 from neogate_lab.history.store import Store
@@ -139,7 +145,7 @@ def connect(
         password=password,
         port=port,
         name=name,
-        in_use=_password_in_use,
+        ask=password_for,
     )
     if not isinstance(store, Store):
         try:
@@ -259,10 +265,13 @@ def _open(endpoint: config.Endpoint, store: str | Store, options: dict[str, Any]
     return Gateway(link, loop, ledger, owned)
 
 
-def _password_in_use(place: config.Place, username: str) -> str | None:
+def password_for(place: config.Place, username: str) -> str:
+    """The password that is in use there now, so that a cell that is run again does not ask again;
+    else ask.
+    """
     known = _live.get((place.host, place.port))
     if known is None or known.closed or known._arguments[0].username != username:
-        return None
+        return config.ask_for_password(place, username)
     password: str = known._arguments[0].password
     return password
 
@@ -301,6 +310,8 @@ class Gateway:
     ----------
     name : str
         The gateway's name in tables.
+    names : list of str
+        That one name, where a `Fleet` has several.
     store : Store
         Everything that was recorded.
     simulator : SimulatedGateway or None
@@ -313,6 +324,7 @@ class Gateway:
         self, link: AsyncGateway, loop: LoopThread, store: Store, owned: Store | None
     ) -> None:
         self.name = link.name
+        self.names = [link.name]
         self.store = store
         self.simulator: SimulatedGateway | None = None
         self._link = link
@@ -386,9 +398,14 @@ class Gateway:
         return self._link.status
 
     @property
-    def known_ports(self) -> str:
-        """The ports that the gateway listed last, as people write them: "1-4"."""
-        return self._link.known_ports
+    def ports(self) -> list[int]:
+        """The ports that the gateway listed last; empty while nobody knows."""
+        return self._link.ports
+
+    @property
+    def trouble(self) -> NeogateError | None:
+        """Why the link is down, as the error that a verb raises; None while it is up."""
+        return self._link.trouble
 
     @property
     def handler_errors(self) -> list[tuple[str, BaseException]]:
@@ -477,7 +494,7 @@ class Gateway:
         running = self.surveys
         asked = Survey.settings_of(every, duration, port, label)
         for known in running:
-            if known.is_asked_for(asked, name):
+            if known.of(self) and known.is_asked_for(asked, name):
                 known.show_progress(progress)
                 return known
         survey = Survey(self, asked, name=name, progress=progress)

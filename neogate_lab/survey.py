@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from neogate_lab import times
 from neogate_lab.dispatcher import Dispatcher
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from neogate_lab.fleet import Fleet
     from neogate_lab.gateway import Gateway
+    from neogate_lab.link.fleet import AsyncFleetSurvey
 
 __all__ = ["Survey"]
 
@@ -28,7 +30,7 @@ class _Progress:
         self._bar: Bar | None = None
         self.note = ""
 
-    def open(self, survey: AsyncSurvey, shown: bool) -> None:
+    def open(self, survey: AsyncSurvey | AsyncFleetSurvey, shown: bool) -> None:
         """Show one in the present cell, and no other any more."""
         if self._bar is not None:
             self._bar.close()  # at once: two that are open at a time take a line each
@@ -51,7 +53,7 @@ class _Progress:
 
 
 class Survey:
-    """A measurement on a fixed grid, in the background; made by `Gateway.survey`.
+    """A measurement on a fixed grid, in the background; made by `survey` of a gateway or fleet.
 
     A context manager too: leaving it stops the survey.
 
@@ -66,22 +68,21 @@ class Survey:
     """
 
     def __init__(
-        self, gateway: Gateway, settings: Settings, *, name: str | None, progress: bool
+        self, gateway: Gateway | Fleet, settings: Settings, *, name: str | None, progress: bool
     ) -> None:
         self._gateway = gateway
         self._asked = settings
         self._named = name is not None
         self._progress = bar = _Progress(gateway._dispatcher)
-        self._survey = survey = gateway._run(
-            gateway._link.survey(
-                every=settings.every,
-                duration=settings.duration,
-                port=settings.ports,
-                label=settings.label,
-                name=name,
-                on_tick=bar.show,
-            )
+        begun: Coroutine[Any, Any, AsyncSurvey | AsyncFleetSurvey] = gateway._link.survey(
+            every=settings.every,
+            duration=settings.duration,
+            port=settings.ports,
+            label=settings.label,
+            name=name,
+            on_tick=bar.show,
         )
+        self._survey = survey = gateway._run(begun)
         self.name = survey.name
         self.notice = survey.notice
         self.settings = survey.settings
@@ -103,6 +104,10 @@ class Survey:
             None if ports is None else tuple(ports),
             label,
         )
+
+    def of(self, owner: object) -> bool:
+        """Whether this gateway or fleet made it; one of a fleet runs at its gateways, too."""
+        return self._gateway is owner
 
     def is_asked_for(self, settings: Settings, name: str | None) -> bool:
         """Whether `Gateway.survey` with these arguments means this one."""
@@ -134,6 +139,12 @@ class Survey:
     def paused(self) -> bool:
         """Whether it measures nothing until `resume`."""
         return self._survey.paused
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Gateways of a fleet at which it did not begin, and why."""
+        failed = getattr(self._survey, "failed", {})
+        return {name: str(error) for name, error in failed.items()}
 
     @property
     def done(self) -> int:
@@ -228,7 +239,7 @@ class Survey:
 
     def frame(self) -> pd.DataFrame:
         """Its rows of the table `signal` so far."""
-        return self._gateway.store.signal(gateway=self._gateway.name, survey=self.name)
+        return self._gateway.store.signal(gateway=self._gateway.names, survey=self.name)
 
     def summary(self, by: str | Sequence[str] = ("gateway", "port", "label")) -> pd.DataFrame:
         """Summarise its measurements so far; see `signal_summary`.

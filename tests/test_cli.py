@@ -95,6 +95,24 @@ def test_spans_shows_the_ports(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []  # nothing is recorded where it was called
 
 
+def test_spans_of_several_gateways_and_one_that_is_not_there():
+    login = {"NEOGATE_USERNAME": "apiuser", "NEOGATE_PASSWORD": "apipass"}
+    with ng.SimulatedGateway(ports=4, seed=7) as one, ng.SimulatedGateway(ports=2) as other:
+        where = [f"{sim.host}:{sim.port}" for sim in (one, other)]
+        result = run("spans", *where, **login)
+        assert result.exit_code == 0, result.stderr
+        lines = result.stdout.splitlines()
+        assert lines[0].split()[:2] == ["gateway", "port"]
+        assert len(lines) == 7
+        other.stop()
+        result = run("spans", *where, **login)
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 5
+    assert result.stderr.count("\n") == 1
+    assert where[1] in result.stderr
+    assert "refused" in result.stderr
+
+
 # -- simulate --------------------------------------------------------------------------------------
 
 

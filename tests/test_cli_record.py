@@ -123,6 +123,38 @@ def test_a_gateway_that_is_not_there_yet_is_looked_for_and_others_are_measured(
     assert said[1:] == ["recording 2 ports every 1s", "stopped"]
 
 
+def test_one_that_says_nothing_keeps_no_other_waiting(tmp_path: Path) -> None:
+    store = tmp_path / "lab.neogate"
+    with ng.SimulatedGateway(ports=2) as mute, ng.SimulatedGateway(ports=2) as sim:
+        mute.freeze()
+        where = [f"{each.host}:{each.port}" for each in (mute, sim)]
+
+        def measured() -> bool:
+            seen = rows(store)
+            return len(seen) > 0 and set(seen[seen.ok].gateway) == set(where)
+
+        with recording(store, *where) as process:
+            until(lambda: sim.sessions)
+            mute.thaw()
+            until(measured)
+            ended(process, signal.SIGTERM)
+
+
+def test_a_wrong_password_of_one_is_logged_and_the_others_are_measured(tmp_path: Path) -> None:
+    store = tmp_path / "lab.neogate"
+    with (
+        ng.SimulatedGateway(password="other") as strange,
+        ng.SimulatedGateway(ports=2) as sim,
+        recording(store, *(f"{each.host}:{each.port}" for each in (strange, sim))) as process,
+    ):
+        until(lambda: len(rows(store)) >= 4)
+        said = ended(process, signal.SIGTERM)
+        assert strange.login_attempts == 1
+    assert "refused the login" in said[0]
+    assert said[0].endswith("; not tried again")
+    assert said[1:] == ["recording 2 ports every 1s", "stopped"]
+
+
 def test_a_gateway_that_comes_later_is_found_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -131,7 +163,7 @@ def test_a_gateway_that_comes_later_is_found_then(
     with ng.SimulatedGateway(ports=2) as sim, ng.Store(tmp_path / "lab.neogate") as opened:
         sim.stop()
         target = f"{sim.host}:{sim.port}"
-        one = cli.record._Recorder(target, opened, "1s", "", "record", "apiuser", None)
+        one = cli.record._Recorder([target], opened, "1s", "", "record", "apiuser", None)
         one.look()
         one.look()
         assert one.status.startswith(f"{target}: no connection to")
@@ -148,7 +180,7 @@ def test_a_full_disk_ends_it_with_its_reason(
     monkeypatch.setenv("NEOGATE_PASSWORD", "apipass")
     with ng.SimulatedGateway(ports=2) as sim, ng.Store(tmp_path / "lab.neogate") as opened:
         target = f"{sim.host}:{sim.port}"
-        one = cli.record._Recorder(target, opened, "1s", "", "record", "apiuser", None)
+        one = cli.record._Recorder([target], opened, "1s", "", "record", "apiuser", None)
         one.look()
 
         def full(table: str, rows: Any) -> Any:

@@ -160,7 +160,7 @@ def _sides(data: Data, a: Any, b: Any, by: str) -> tuple[pd.DataFrame, pd.Series
     rows = rows[found].assign(side=(rows.loc[found, by] == b).astype(int))
     line = ["side", *(name for name in ("gateway", "port") if name != by)]
     rows = rows.sort_values([*line, "gateway", "port", "second"], kind="stable", ignore_index=True)
-    rows["group"] = rows.groupby(line, observed=True, sort=False).ngroup()
+    rows["group"] = rows.groupby(line, observed=True, sort=False, dropna=False).ngroup()
     rows["key"] = list(zip(*(rows[name] for name in line), strict=True))
     return rows, rows["ok"] & rows["registered"] & rows["value"].isna()
 

@@ -530,7 +530,7 @@ def refresh_by_port(series: pd.DataFrame) -> pd.Series:
     def period(rows: pd.DataFrame) -> float:
         return readings.refresh_period(rows["second"].to_numpy(), rows["value"].to_numpy())
 
-    ports = series.groupby(["gateway", "port"], observed=True, sort=False)
+    ports = series.groupby(["gateway", "port"], observed=True, sort=False, dropna=False)
     number = ports.ngroup().to_numpy()
     found = np.array([period(rows) for _, rows in ports[["second", "value"]]])
     return pd.Series(found[number] if len(found) else np.empty(0), index=series.index)
@@ -547,7 +547,9 @@ def _independent(series: pd.DataFrame, groups: pd.DataFrame, n_values: pd.Series
         ["group", "gateway", "port", "second"], kind="stable"
     )
     # Ports in one group are series of their own, whose independent readings add up.
-    part = valued.groupby(["group", "gateway", "port"], observed=True, sort=False).ngroup()
+    part = valued.groupby(
+        ["group", "gateway", "port"], observed=True, sort=False, dropna=False
+    ).ngroup()
     number = part.to_numpy()
     thin = readings.thinned(
         number,
@@ -606,21 +608,31 @@ def _usual_ticks(counts: pd.DataFrame) -> pd.DataFrame:
     """The usual distance of ticks of each survey and port: the median, in seconds."""
     counts = counts[counts["tick"].notna() & (counts["tick"] > 0)]
     counts = counts.sort_values(["gateway", "port", "survey", "tick"])
-    line = counts.groupby(["gateway", "port", "survey"], observed=True)
+    line = counts.groupby(["gateway", "port", "survey"], observed=True, dropna=False)
     half = line["count"].transform("sum") / 2
-    first = counts[line["count"].cumsum() >= half].groupby(["gateway", "port", "survey"])
+    first = counts[line["count"].cumsum() >= half].groupby(
+        ["gateway", "port", "survey"], dropna=False
+    )
     return first["tick"].first().rename("usual").reset_index()
 
 
 def _runs(rows: pd.DataFrame, usual: pd.DataFrame) -> pd.DataFrame:
     """Runs of equal kind, and gaps as runs of kind blind."""
+    # Rows of a gateway that was never reached have no port; engines type such a column anyhow.
+    rows, usual = rows.astype({"port": "Int16"}), usual.astype({"port": "Int16"})
     rows = rows.merge(usual, on=["gateway", "port", "survey"], how="left")
     for name in ("time", "time_before"):
         rows[name] = utc(rows[name])
     rows = rows.sort_values(["gateway", "port", "time"], kind="stable", ignore_index=True)
     found: list[dict[str, Any]] = []
-    for (gateway, port), line in rows.groupby(["gateway", "port"], observed=True, sort=True):
-        found += [{"gateway": gateway, "port": port, **run} for run in _runs_of_port(line)]
+    for (gateway, port), line in rows.groupby(
+        ["gateway", "port"], observed=True, sort=True, dropna=False
+    ):
+        runs = _runs_of_port(line)
+        if runs and line["port"].isna().all():  # it ends with the first row that has one
+            later = rows[(rows["gateway"] == gateway) & rows["port"].notna()]["time"]
+            runs[-1]["end"] = later[later > line["time"].iloc[-1]].min()
+        found += [{"gateway": gateway, "port": port, **run} for run in runs]
     columns = [column.name for column in _OUTAGES]
     frame = pd.DataFrame(found, columns=columns)
     frame["seconds"] = (utc(frame["end"]) - utc(frame["start"])).dt.total_seconds()

@@ -17,7 +17,17 @@ import typer
 import neogate_lab as ng
 from neogate_lab.cli.terminal import plain
 
-__all__ = ["RadioPort", "Store", "Target", "Username", "app", "in_options", "polite", "stoppable"]
+__all__ = [
+    "RadioPort",
+    "Store",
+    "Target",
+    "Targets",
+    "Username",
+    "app",
+    "in_options",
+    "polite",
+    "stoppable",
+]
 
 P = ParamSpec("P")
 
@@ -26,6 +36,14 @@ Target = Annotated[
     typer.Argument(
         metavar="TARGET",
         help="Host, host:port or the name of a profile; default NEOGATE_HOST.",
+        show_default=False,
+    ),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="TARGET",
+        help="Hosts, host:port or names of profiles; default NEOGATE_HOST.",
         show_default=False,
     ),
 ]

@@ -18,7 +18,7 @@ import typer
 
 import neogate_lab as ng
 from neogate_lab import times
-from neogate_lab.cli.base import Username, app, polite, stoppable
+from neogate_lab.cli.base import Targets, Username, app, polite, stoppable
 from neogate_lab.cli.terminal import plain, shorten
 
 __all__ = ["record"]
@@ -32,14 +32,7 @@ _LOOK = 1.0
 @app.command()
 @polite
 def record(
-    targets: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TARGET",
-            help="Hosts, host:port or names of profiles; default NEOGATE_HOST.",
-            show_default=False,
-        ),
-    ] = None,
+    targets: Targets = None,
     every: Annotated[str, typer.Option(help="Distance of the measurements.")] = "10s",
     store: Annotated[Path, typer.Option(help="Folder to record into; made if there is none.")] = (
         Path("neogate.neogate")
@@ -63,33 +56,31 @@ def record(
     # Arrow's own allocators keep what sealing has freed: a week grows by tens of MiB with them.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     times.seconds(every, "every")
-    wanted: list[str | None] = list(dict.fromkeys(targets)) if targets else [None]
+    wanted = list(dict.fromkeys(targets or [os.environ.get("NEOGATE_HOST", "")]))
+    if wanted == [""]:
+        raise ng.InvalidRequest("which gateways? name them, or set NEOGATE_HOST")
     if wire is not None and len(wanted) > 1:
         raise ng.InvalidRequest("--wire keeps the traffic of one gateway: name one")
     try:
         with stoppable(), ExitStack() as stack:
             status = stack.enter_context(_told())
             opened = stack.enter_context(ng.Store(store))
-            recorders = [
-                _Recorder(target, opened, every, label, name, username, wire) for target in wanted
-            ]
-            for each in recorders:
-                stack.callback(each.close)
+            recorder = _Recorder(wanted, opened, every, label, name, username, wire)
+            stack.callback(recorder.close)
             while True:
-                for each in recorders:
-                    each.look()
-                status.show(" · ".join(each.status for each in recorders))
+                recorder.look()
+                status.show(recorder.status)
                 time.sleep(_LOOK)
     except KeyboardInterrupt:
         typer.echo("neogate-lab: stopped", err=True)
 
 
 class _Recorder:
-    """One gateway: found, measured, and looked for again if it isn't there yet."""
+    """The gateways: found, measured, and looked for again while none of them is there."""
 
     def __init__(
         self,
-        target: str | None,
+        targets: list[str],
         store: ng.Store,
         every: str,
         label: str,
@@ -97,11 +88,12 @@ class _Recorder:
         username: str | None,
         wire: Path | None,
     ) -> None:
-        self._target = target
+        self._targets = targets
         self._store, self._username, self._wire = store, username, wire
         self._every, self._label, self._name = every, label, name
-        self._gateway: ng.Gateway | None = None
+        self._fleet: ng.Fleet | None = None
         self._survey: ng.Survey | None = None
+        self._told: set[str] = set()
         self._trouble = ""
         self._delay = _FIRST_DELAY
         self._due = 0.0
@@ -109,9 +101,10 @@ class _Recorder:
     @property
     def status(self) -> str:
         """In a few words."""
-        if self._gateway is None or self._survey is None:
-            return f"{self._target or 'gateway'}: {self._trouble}"
-        return f"{self._gateway.name}: {self._gateway.status}, {self._survey.done} ticks"
+        if self._fleet is None or self._survey is None:
+            return f"{', '.join(self._targets)}: {self._trouble}"
+        done = self._survey.done
+        return " · ".join(f"{each.name}: {each.status}, {done} ticks" for each in self._fleet)
 
     def look(self) -> None:
         """Start what does not run; raise what can't be mended."""
@@ -120,20 +113,21 @@ class _Recorder:
             self._survey = None
         if self._survey is None and time.monotonic() >= self._due:
             self._begin()
+        self._tell()
 
     def _begin(self) -> None:
         first = not self._trouble
         try:
-            if self._gateway is None:
-                self._gateway = ng.connect(
-                    self._target, username=self._username, store=self._store, record=self._wire
-                )
-            ports = len(self._gateway.spans())
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ng.NeogateWarning)  # the log says it, too
-                self._survey = self._gateway.survey(
+                if self._fleet is None:
+                    self._fleet = self._connect()
+                self._tell()
+                self._survey = self._fleet.survey(
                     every=self._every, label=self._label, name=self._name, progress=False
                 )
+                if self._survey.failed:
+                    raise ng.InvalidRequest("; ".join(self._survey.failed.values()))
         except (ng.InvalidRequest, ng.StoreError):
             raise
         except ng.NeogateError as error:
@@ -145,15 +139,33 @@ class _Recorder:
             self._due = time.monotonic() + self._delay
             self._delay = min(2 * self._delay, _LAST_DELAY)
         else:
-            name = self._gateway.name
-            every = self._survey.settings.every
-            logger.info("%s: recording %d ports every %gs", name, ports, every)
             self._trouble, self._delay = "", _FIRST_DELAY
+
+    def _connect(self) -> ng.Fleet:
+        wire = {} if self._wire is None else {"record": self._wire}
+        fleet = ng.connect_all(
+            [{"target": target, **wire} for target in self._targets],
+            username=self._username,
+            store=self._store,
+        )
+        for error in filter(None, (each.trouble for each in fleet)):
+            refused = isinstance(error, ng.LoginRefused)
+            then = "not tried again" if refused else "looked for again until it answers"
+            logger.warning("%s; %s", error, then)
+        return fleet
+
+    def _tell(self) -> None:
+        for each in self._fleet or ():
+            if each.name not in self._told and each.ports:
+                ports = len(each.ports)
+                every = times.seconds(self._every, "every")
+                logger.info("%s: recording %d ports every %gs", each.name, ports, every)
+                self._told.add(each.name)
 
     def close(self) -> None:
         """End the measurement and say goodbye."""
-        if self._gateway is not None:
-            self._gateway.close()
+        if self._fleet is not None:
+            self._fleet.close()
 
 
 class _Status(logging.Handler):

@@ -73,12 +73,12 @@ def survey(
             running.wait(timeout=_FOR_EVER)
         except KeyboardInterrupt:
             running.stop()
+        where = gateway.store.path
         frame = running.frame()
         summary = running.summary()
         if plot is not None:
             running.plot().get_figure().savefig(plot, dpi=150)  # type: ignore[union-attr]
     _print(running, frame, summary)
-    where = Path(store).expanduser().absolute()
     print(f"\n{len(frame)} rows are in {plain(str(where))}")
     print(f"  ng.open_store({str(where)!r}).signal(survey={running.name!r})")
     if plot is not None:

@@ -30,13 +30,13 @@ __all__ = [
 _MANY = 100_000  # rows that are worth threads: numpy copies columns beside each other
 
 
-def frame_of(table: str, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def frame_of(table: str | Table, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Make the DataFrame of a table or view from rows by column name.
 
     Parameters
     ----------
-    table : str
-        A name in `schema.TABLES` or `schema.VIEWS`.
+    table : str or Table
+        A name in `schema.TABLES` or `schema.VIEWS`; or what is declared there.
     rows : iterable of mapping
         Aware UTC datetimes, str, int, bool, float; None or left out is unknown.
 
@@ -50,7 +50,7 @@ def frame_of(table: str, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     InvalidRequest
         An unknown table or column, or a value that its column can't hold.
     """
-    declared = table_named(table, views=True)
+    declared = table if isinstance(table, Table) else table_named(table, views=True)
     encoded = [encode_row(declared, row, stored=True) for row in rows]
     return frame_of_batches(declared, [batch_of(declared, encoded)])
 

@@ -20,7 +20,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["ALIASES", "SCHEMA_VERSION", "TABLES", "VIEWS", "Column", "Kind", "Table"]
+__all__ = ["ALIASES", "FLEET_VIEWS", "SCHEMA_VERSION", "TABLES", "VIEWS", "Column", "Kind", "Table"]
 
 SCHEMA_VERSION = 2
 
@@ -228,8 +228,8 @@ _CONNECTIONS = Table(
         Column(
             "event",
             "cat",
-            "connected, lost, restored, closed, refused; asleep, clock_changed, not_running: a "
-            "survey that could not measure",
+            "connected, unreachable, lost, restored, closed, refused; asleep, clock_changed, "
+            "not_running: a survey that could not measure",
         ),
         Column("reason", "text", "why, in words"),
         Column("gap_s", "float", "how long nothing could be seen before this", "s"),
@@ -410,6 +410,14 @@ VIEWS: dict[str, Table] = {
     for table in (_SPANS, _DIAGNOSTICS, _BATCH, _WAITING, _LOOPBACK, _REPLIES, _BALANCES)
 }
 """Frames that are answered, and not stored as they are."""
+
+FLEET_VIEWS: dict[str, Table] = {
+    view.name: Table(
+        view.name, f"{view.row}, of several gateways", (GATEWAY, *view.columns), view.time
+    )
+    for view in VIEWS.values()
+}
+"""The same of several gateways, by the view's name."""
 
 ALIASES = {"inbox": "messages", "ussd_log": "ussd"}
 """What the verbs call a table, where that is not its name."""

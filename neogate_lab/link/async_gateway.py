@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 from neogate_lab.errors import (
@@ -61,6 +62,10 @@ logger = logging.getLogger(__name__)
 
 SHORTEST_TICK = 0.1
 """Seconds."""
+ASK_AGAIN = 5.0
+"""Seconds until a gateway that could not tell its ports is asked again."""
+UNKNOWN_PORT = [(None, None)]
+"""What is measured of a gateway whose ports nobody knows yet: that it did not answer."""
 CLOSE_GRACE = 1.0
 """Seconds that a survey's running tick gets to finish when the gateway is closed."""
 
@@ -135,8 +140,14 @@ class AsyncGateway:
         return f"<AsyncGateway {self._where}: {state}>"
 
     # -- life ------------------------------------------------------------------------------------
-    async def open(self) -> AsyncGateway:
+    async def open(self, *, patient: bool = False) -> AsyncGateway:
         """Connect, log in and learn the ports; sends no SMS by itself.
+
+        Parameters
+        ----------
+        patient : bool
+            Do not give up a gateway that can't be reached: return all the same, with the reason in
+            `trouble`, and go on trying. A refused login is not tried again.
 
         Raises
         ------
@@ -151,18 +162,30 @@ class AsyncGateway:
         self._opened = True
         try:
             await self._inbound.start()
-            await self._connection.start()
+            await self._connection.start(patient=patient)
             self.keep(self._take_reports())
             self.keep(self._call_handlers())
             await self._sms.take_up()
-            try:
-                await self.spans()
-            except (CommandRefused, NoAnswer, ConnectionLost, ProtocolError) as error:
-                logger.warning("%s: its ports are not known yet: %s", self._where, error)
+            if not (self._connection.is_up and await self._list_ports()):
+                self.keep(self._learn_ports())
         except BaseException:
             await self.close()
             raise
         return self
+
+    async def _list_ports(self) -> bool:
+        try:
+            await self.spans()
+        except (CommandRefused, NoAnswer, ConnectionLost, ProtocolError) as error:
+            logger.warning("%s: its ports are not known yet: %s", self._where, error)
+            return False
+        return True
+
+    async def _learn_ports(self) -> None:
+        while not self._ports.listed:
+            await self._connection.wait_until_up()
+            if not await self._list_ports():
+                await self._clock.sleep(ASK_AGAIN)
 
     def _assemble(self) -> None:
         """Make the parts; none of them does anything yet."""
@@ -262,6 +285,13 @@ class AsyncGateway:
         return self._connection.status if self._opened and not self._closed else "closed"
 
     @property
+    def trouble(self) -> NeogateError | None:
+        """Why the link is down; None while it is up."""
+        if self._closed or not self._opened:
+            return GatewayClosed(f"{self._where} is not open; connect again")
+        return self._connection.trouble
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
@@ -324,7 +354,8 @@ class AsyncGateway:
             A port that does not exist, a label that is no text.
         """
         check_label(label)
-        ports = await self._resolve(port)
+        self._check_open()
+        ports = self._to_measure if port is None else await self._resolve(port)
         now = self._clock.now()
         return await self._ports.measure(
             [Target(now, self.name, number, span, label) for number, span in ports]
@@ -732,6 +763,7 @@ class AsyncGateway:
         label: str = "",
         name: str | None = None,
         on_tick: Callable[[int], object] = lambda done: None,
+        start: datetime | None = None,
     ) -> AsyncSurvey:
         """Measure on a fixed grid in the background, and record every tick.
 
@@ -748,6 +780,8 @@ class AsyncGateway:
             What is measured; how the survey is called (default: after its start).
         on_tick : callable
             Called on the loop with the number of ticks so far.
+        start : datetime, optional
+            When the first tick is due, in UTC; default now.
 
         Raises
         ------
@@ -755,6 +789,7 @@ class AsyncGateway:
             A value can't be used, a port does not exist, a survey of this name runs already, or is
             on record with other settings.
         """
+        self._check_open()
         check_label(label)
         check_seconds("every", every, above=0)
         if duration is not None:
@@ -767,13 +802,13 @@ class AsyncGateway:
         if name is not None and not (isinstance(name, str) and name):
             raise InvalidRequest(f"name must be text that is not empty, not {name!r}")
         wanted = None if port is None else await self._resolve(port)
-        if not await self._resolve(None):
+        if self._ports.listed and not await self._resolve(None):
             raise InvalidRequest(f"{self._where} lists no ports")
         numbers = None if wanted is None else tuple(number for number, _ in wanted)
         settings = Settings(every, duration, numbers, label)
         name, lock = await self._claim_survey(name)
         try:
-            survey = await self._begin_survey(name, lock, settings, on_tick)
+            survey = await self._begin_survey(name, lock, settings, on_tick, start)
         except BaseException:
             lock.release()
             raise
@@ -810,6 +845,7 @@ class AsyncGateway:
         lock: RecordLock,
         settings: Settings,
         on_tick: Callable[[int], object],
+        start: datetime | None,
     ) -> AsyncSurvey:
         earlier = await Earlier.find(self._ledger, self.name, name, self._clock.now())
         if earlier is not None:
@@ -822,7 +858,8 @@ class AsyncGateway:
             gateway=self.name,
             every=settings.every,
             duration=settings.duration,
-            ports=lambda: wanted or self._ports.known,
+            start=start,
+            ports=lambda: wanted or self._to_measure,
             labels={None: settings.label} if earlier is None else earlier.labels,
             name=name,
             clock=self._clock,
@@ -855,6 +892,11 @@ class AsyncGateway:
 
     # -- ports -----------------------------------------------------------------------------------
     @property
+    def ports(self) -> list[int]:
+        """The ports that the gateway listed last; empty while nobody knows."""
+        return [port for port, _ in self._ports.known] if self._opened else []
+
+    @property
     def known_ports(self) -> str:
         """The ports that the gateway listed last, as people write them: "1-4"."""
         return str(self._ports) if self._opened else ""
@@ -862,6 +904,10 @@ class AsyncGateway:
     def port_of(self, span: int) -> int:
         """The physical port of a span (WIRE §4)."""
         return span - self._options.span_offset
+
+    @property
+    def _to_measure(self) -> Sequence[tuple[int | None, int | None]]:
+        return self._ports.known or UNKNOWN_PORT
 
     async def _resolve(self, port: int | Iterable[int] | None) -> list[tuple[int, int]]:
         self._check_open()

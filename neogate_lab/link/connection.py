@@ -1,7 +1,8 @@
 """Keeps a gateway's main session open: first connect, reconnect with backoff, a row a change.
 
-A login that is refused at the first connect stops; credentials that once worked are tried again,
-but slowly, so that a changed password does not turn into a storm of attempts.
+A login that is refused at the first connect stops; credentials that once worked, and a login that
+is in use elsewhere, are tried again, but slowly, so that a changed password does not turn into a
+storm of attempts.
 """
 
 from __future__ import annotations
@@ -58,17 +59,33 @@ class Connection:
         self._up = asyncio.Event()
         self._down_since: float | None = clock.monotonic()
         self._reason = "not connected yet"
+        self._trouble: NeogateError | None = None
         self._next_try: float | None = None
         self._restoring: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
         self._connected_once = False
         self._closed = False
 
-    async def start(self) -> None:
-        """Connect for the first time; errors reach the caller and nothing is tried again."""
-        self._arrive(await self._open(self._lost))
-        self._connected_once = True
-        self._record("connected", "", None)
+    async def start(self, *, patient: bool = False) -> None:
+        """Connect for the first time; errors reach the caller and nothing is tried again.
+
+        With `patient`, an error is kept as `trouble` instead, and the link comes up when it can; a
+        refused login is not tried again all the same.
+        """
+        try:
+            session = await self._open(self._lost)
+        except NeogateError as error:
+            if not patient:
+                raise
+            self._down_since = self._clock.monotonic()
+            self._fail(error)
+            self._record("refused" if self._refused(error) else "unreachable", str(error), None)
+            if not self._hopeless(error):
+                self._begin_restoring(refused=self._refused(error))
+        else:
+            self._arrive(session)
+            self._connected_once = True
+            self._record("connected", "", None)
 
     @property
     def session(self) -> Session:
@@ -85,7 +102,17 @@ class Connection:
             raise ConnectionLost(f"no connection to {self._where}: {self._reason}; {self._plan()}")
         return self._session
 
+    @property
+    def trouble(self) -> NeogateError | None:
+        """Why there is no session; None while there is one."""
+        if self.is_up:
+            return None
+        return self._trouble or ConnectionLost(f"no connection to {self._where}: {self._reason}")
+
     def _plan(self) -> str:
+        trying = self._restoring is not None and not self._restoring.done()
+        if self._trouble is not None and not trying:
+            return "it is not tried again before reconnect() is called"
         if self._next_try is None:
             return "it is being restored"
         left = max(0.0, self._next_try - self._clock.monotonic())
@@ -116,6 +143,8 @@ class Connection:
         """Do not wait for the next attempt's time, also after one that hangs now."""
         if not self.is_up:
             self._hurry.set()
+            if self._restoring is None or self._restoring.done():
+                self._begin_restoring()
 
     async def close(self) -> None:
         """Log off and stay closed."""
@@ -134,6 +163,7 @@ class Connection:
     # -- losing and restoring --------------------------------------------------------------------
     def _arrive(self, session: Session) -> None:
         self._session = session
+        self._trouble = None
         self._down_since = self._next_try = None
         self._up.set()
 
@@ -146,11 +176,26 @@ class Connection:
         self._reason = reason
         self._record("lost", reason, None)
         logger.warning("%s: connection lost: %s", self._where, reason)
-        self._restoring = asyncio.get_running_loop().create_task(self._restore())
+        self._begin_restoring()
 
-    async def _restore(self) -> None:
+    def _fail(self, error: Exception) -> None:
+        self._reason = str(error).removeprefix(f"no connection to {self._where}: ")
+        self._trouble = error if isinstance(error, NeogateError) else None
+
+    @staticmethod
+    def _refused(error: NeogateError) -> bool:
+        return isinstance(error, LoginRefused)
+
+    def _hopeless(self, error: NeogateError) -> bool:
+        """Whether trying again could only lock the user out: the credentials never worked."""
+        in_use = "already in use" in str(error).lower()
+        return self._refused(error) and not self._connected_once and not in_use
+
+    def _begin_restoring(self, *, refused: bool = False) -> None:
+        self._restoring = asyncio.get_running_loop().create_task(self._restore(refused))
+
+    async def _restore(self, refused: bool) -> None:
         delay, slow = FIRST_DELAY, REFUSED_DELAY
-        refused = False
         while True:
             await self._pause((slow if refused else delay) * random.uniform(0.8, 1.2))  # noqa: S311
             try:
@@ -161,16 +206,21 @@ class Connection:
                     logger.warning("%s", error)
                 else:
                     slow = min(2 * slow, REFUSED_LAST_DELAY)
-                refused, self._reason = True, str(error)
+                refused = True
+                self._fail(error)
+                if self._hopeless(error):
+                    return
             except Exception as error:  # whatever it is, the link must come back
                 if not isinstance(error, NeogateError):
                     logger.error("%s: reconnecting failed", self._where, exc_info=error)
-                refused, self._reason = False, str(error)
+                refused = False
+                self._fail(error)
                 delay = min(2 * delay, LAST_DELAY)
             else:
                 gap = self._clock.monotonic() - (self._down_since or 0.0)
                 self._arrive(session)
-                self._record("restored", "", gap)
+                self._record("restored" if self._connected_once else "connected", "", gap)
+                self._connected_once = True
                 logger.warning("%s: connection restored after %.1f s", self._where, gap)
                 return
 

@@ -70,6 +70,7 @@ class Inbound:
             asyncio.Queue()
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self._parts_came = asyncio.Event()
         self._listeners: list[Callable[[ReceivedSms], None]] = []
         self._waiting: set[asyncio.Future[ReceivedSms]] = set()
         self._closed = False
@@ -100,6 +101,7 @@ class Inbound:
             part = ReceivedPart(**fields | {"span": row["span"] or 0})
             on_record[part] += 1
             self._inbox.restore(part, row["received_at"], group)
+        self._parts_came.set()
         self._recording = True
         for at, part in self._overheard:
             if on_record[part]:
@@ -171,6 +173,7 @@ class Inbound:
 
     def _take(self, part: ReceivedPart, now: datetime) -> None:
         receipt = self._inbox.receive(part, now)
+        self._parts_came.set()
         row = {
             "received_at": now,
             "gateway": self._gateway,
@@ -249,10 +252,13 @@ class Inbound:
 
     async def _expire(self) -> None:
         while True:
-            await self._clock.sleep(min(1.0, self._timeout / 4))
-            now = self._clock.now()
-            for part, receipt in self._inbox.expire(now):
-                self._commit(None, part, receipt, now)
+            await self._parts_came.wait()  # a thousand idle gateways must not wake up every second
+            self._parts_came.clear()
+            while self._inbox.pending:
+                await self._clock.sleep(min(1.0, self._timeout / 4))
+                now = self._clock.now()
+                for part, receipt in self._inbox.expire(now):
+                    self._commit(None, part, receipt, now)
 
     async def wait(
         self, wanted: Callable[[ReceivedSms], bool], *, since: datetime | None

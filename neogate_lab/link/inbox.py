@@ -160,6 +160,11 @@ class Inbox:
         fresh = _Group(group, {part.index: part}, at, told=not group)
         self._groups.setdefault(_key(part), []).append(fresh)
 
+    @property
+    def pending(self) -> bool:
+        """Whether time can change anything: whether `expire` has something to look at."""
+        return bool(self._groups)
+
     def expire(self, now: datetime) -> list[tuple[ReceivedPart, Receipt]]:
         """End the groups that waited too long; forget those told long ago.
 

@@ -9,7 +9,7 @@ import json
 import logging
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
@@ -88,6 +88,11 @@ class Ports:
     def known(self) -> list[tuple[int, int]]:
         """(port, span) of what the gateway listed last."""
         return [(self.port_of(span), span) for span in self._spans]
+
+    @property
+    def listed(self) -> bool:
+        """Whether the gateway has told its ports."""
+        return self._listed
 
     def __str__(self) -> str:
         return _ranges([port for port, _ in self.known])
@@ -178,7 +183,7 @@ class Ports:
         """Detail of some ports or of all; a changed identity is recorded."""
         statuses = {status.span: status for status in await self.spans()}
         ports = await self.resolve(port)
-        details = await self._details([span for _, span in ports])
+        details = await self._details(self._connection.session, [span for _, span in ports])
         failures = [detail for detail, _ in details if isinstance(detail, NeogateError)]
         # Asked for all, one port that refuses takes no answer from the others.
         if failures and (port is not None or len(failures) == len(details)):
@@ -216,9 +221,10 @@ class Ports:
             return detail
         raise AssertionError("unreachable: the last spelling returns or raises")
 
-    async def _details(self, spans: Sequence[int]) -> list[tuple[_Answer, datetime]]:
+    async def _details(
+        self, session: Session, spans: Sequence[int]
+    ) -> list[tuple[_Answer, datetime]]:
         """All details of one round, and when each came; pipelined once the spelling is known."""
-        session = self._connection.session
 
         async def ask(span: int) -> tuple[_Answer, datetime]:
             try:
@@ -236,15 +242,19 @@ class Ports:
         """Measure each target and record it, also when that failed."""
         details: list[tuple[_Answer, datetime]]
         try:
-            details = await self._details([target.span for target in targets])
-        except (ConnectionLost, GatewayClosed) as error:
+            session = self._connection.session
+            spans = [target.span for target in targets if target.span is not None]
+            if len(spans) < len(targets):
+                raise NoAnswer(f"{self.where} has not told its ports yet")
+            details = await self._details(session, spans)
+        except (ConnectionLost, GatewayClosed, NoAnswer) as error:
             details = [(error, self._clock.now())] * len(targets)
         rows = []
         for target, (detail, at) in zip(targets, details, strict=True):
             latency = 1000 * (at - target.time).total_seconds()
             if isinstance(detail, SpanDetail):
                 rows.append(measured(target, detail, latency))
-                await self._identify(target.port, detail)
+                await self._identify(self.port_of(detail.span), detail)
             elif isinstance(detail, NoAnswer):
                 rows.append(failed(target, "no_answer", latency))
             elif isinstance(detail, ConnectionLost | GatewayClosed):
@@ -269,8 +279,7 @@ class Ports:
 
     async def _identify(self, port: int, detail: SpanDetail) -> None:
         """Record what the port holds, when that changed."""
-        fields = asdict(detail)
-        row = {name: fields[name] for name in _IDENTITY}
+        row = {name: getattr(detail, name) for name in _IDENTITY}
         if self._identities.get(port) == row:
             return
         await asyncio.wrap_future(
@@ -290,7 +299,7 @@ class Ports:
 def needs_port(verb: V) -> V:
     """Say in words what a call lacks that names no port: the likeliest slip of all.
 
-    For methods of what has `known_ports`; the signature stays as it is.
+    For methods of what has `ports`; the signature stays as it is.
     """
     signature = inspect.signature(verb)
     name = verb.__name__
@@ -309,7 +318,7 @@ def needs_port(verb: V) -> V:
                 reason = "takes port by its name, such as port=1"
             else:
                 return
-            there = gateway.known_ports
+            there = _ranges(gateway.ports)
             which = f"; {gateway.name} has {there}" if there else ""
             raise InvalidRequest(f"{name}() {reason}{which}; nothing was sent") from None
 

@@ -39,8 +39,8 @@ class Measurement:
 
     time: datetime
     gateway: str
-    port: int
-    span: int
+    port: int | None
+    span: int | None
     ok: bool
     error: SampleError = ""
     signal_raw: int | None = None
@@ -84,12 +84,15 @@ _FROM_DETAIL = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is to be measured: one port at one tick, under its label."""
+    """What is to be measured: one port at one tick, under its label.
+
+    Port and span are None for a gateway that has not told its ports yet.
+    """
 
     time: datetime
     gateway: str
-    port: int
-    span: int
+    port: int | None
+    span: int | None
     label: str = ""
     survey: str = ""
 
@@ -140,8 +143,10 @@ class Sampler:
         Records (event, seconds) when time passed unseen.
     every, duration : float
         Seconds; `duration` None for open end.
+    start : datetime, optional
+        When the first tick is due; default now.
     ports : callable
-        Gives the (port, span) to measure.
+        Gives (port, span) of what is to be measured; None is not known yet.
     labels : mapping of port to str
         Labels of single ports; that of None is for the others.
     started_at : datetime, optional
@@ -159,7 +164,8 @@ class Sampler:
         gateway: str,
         every: float,
         duration: float | None,
-        ports: Callable[[], Sequence[tuple[int, int]]],
+        start: datetime | None = None,
+        ports: Callable[[], Sequence[tuple[int | None, int | None]]],
         labels: Mapping[int | None, str],
         name: str,
         clock: Clock,
@@ -170,7 +176,7 @@ class Sampler:
         self.every = every
         self.total = None if duration is None else ticks_of(duration, every)
         self.name = name
-        self.started_at = started_at or clock.now()
+        self.started_at = started_at or start or clock.now()
         self._measure = measure
         self._skip = skip
         self._gap = gap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from dataclasses import dataclass, field
@@ -483,6 +484,7 @@ def _field(line: str) -> tuple[str, str]:
     return (name.strip(), value.strip()) if colon else ("", line.strip())
 
 
+@functools.lru_cache(maxsize=512)  # a gateway says the same few names in every answer
 def _key(name: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"\(.*", "", name)).strip().lower()
 

@@ -83,6 +83,51 @@ async def test_a_first_refusal_stops_and_raises(world: World) -> None:
     assert world.rows == []
 
 
+async def test_patience_with_a_gateway_that_is_not_there_yet(world: World) -> None:
+    world.opener.errors = [Unreachable("no connection to lab: off")] * 3
+    await world.connection.start(patient=True)
+    assert isinstance(world.connection.trouble, Unreachable)
+    with pytest.raises(ConnectionLost, match=r"^no connection to lab: off; "):
+        _ = world.connection.session
+    await world.clock.advance(10)
+    assert world.connection.is_up
+    assert world.connection.trouble is None
+    assert world.opener.waits() == [0.25, 0.5, 1]
+    assert world.rows == [
+        ("unreachable", "no connection to lab: off", None),
+        ("connected", "", 1.75),
+    ]
+    world.opener.sessions[0].lose()
+    assert isinstance(world.connection.trouble, ConnectionLost)
+    await world.connection.close()
+
+
+async def test_patience_ends_where_trying_could_lock_the_user_out(world: World) -> None:
+    world.opener.errors = [LoginRefused("no"), LoginRefused("no")]
+    await world.connection.start(patient=True)
+    await world.clock.advance(3600)
+    assert len(world.opener.tries) == 1
+    assert "not tried again before reconnect()" in world.connection.status
+    for tries in (2, 3):
+        world.connection.retry_now()
+        await turn()
+        assert len(world.opener.tries) == tries
+        await world.clock.advance(3600)
+        assert len(world.opener.tries) == tries
+    assert world.connection.is_up
+    assert [event for event, _, _ in world.rows] == ["refused", "refused", "connected"]
+    await world.connection.close()
+
+
+async def test_patience_with_a_login_in_use_is_slow(world: World) -> None:
+    world.opener.errors = [LoginRefused("Login Already In Use")] * 3
+    await world.connection.start(patient=True)
+    await world.clock.advance(300)
+    assert world.opener.waits() == [30, 60, 120]
+    assert [event for event, _, _ in world.rows] == ["refused", "connected"]
+    await world.connection.close()
+
+
 async def test_a_lost_link_is_restored_and_told_with_its_gap(world: World) -> None:
     await world.connection.start()
     assert world.connection.status == "connected"

@@ -423,8 +423,16 @@ async def test_a_survey_needs_to_know_the_ports(world: World) -> None:
     await eventually(lambda: world.gw.status.startswith("down"))
     with pytest.raises(ConnectionLost):
         await world.gw.survey(every=10)
-    with pytest.raises(ConnectionLost):
-        await world.gw.sample()
+
+
+async def test_a_gateway_that_never_told_its_ports_has_a_row_without_one(world: World) -> None:
+    world.gw._ports._spans, world.gw._ports._listed = (), False
+    (row,) = await world.gw.sample("up")
+    assert (row.ok, row.error, row.port, row.label) == (False, "no_answer", None, "up")
+    world.sim.stop()
+    await eventually(lambda: world.gw.status.startswith("down"))
+    (row,) = await world.gw.sample("down")
+    assert (row.ok, row.error, row.port, row.label) == (False, "disconnected", None, "down")
 
 
 async def test_the_end_is_told_on_the_loop(world: World) -> None:

@@ -27,6 +27,7 @@ def test_there_are_notebooks() -> None:
         "02_signal_survey",
         "03_messages",
         "04_ussd",
+        "06_fleet",
     }
 
 
