@@ -22,7 +22,7 @@ from neogate_lab.history import export as files
 from neogate_lab.history.codec import Row
 from neogate_lab.history.journal import Journal, store_error
 from neogate_lab.history.live import LiveFrame
-from neogate_lab.history.locks import FileLock, Owners
+from neogate_lab.history.locks import Owners, RecordLock
 from neogate_lab.history.schema import TABLES
 from neogate_lab.history.sealer import Sealer
 from neogate_lab.history.selection import Selection, select
@@ -311,13 +311,13 @@ class Store:
         self._check_open()
         return self._sealer.seal(self._writer)
 
-    def record_lock(self, gateway: str) -> FileLock:
+    def record_lock(self, gateway: str) -> RecordLock:
         """The lock of the one who records what arrives at a gateway: `acquire` it first.
 
         One holder at a time has it among all processes; its death frees it for the next.
         """
         name = hashlib.sha256(codec.text(gateway).encode()).hexdigest()[:32]
-        return FileLock(self._path / "locks" / f"record-{name}")
+        return RecordLock(self._path / "locks" / f"record-{name}")
 
     # Reading.
 

@@ -25,7 +25,7 @@ from neogate_lab.errors import (
 )
 from neogate_lab.link import batch as batches
 from neogate_lab.link import loopback as loopbacks
-from neogate_lab.link.clock import Clock, SystemClock
+from neogate_lab.link.clock import Clock, JumpWatch, SystemClock
 from neogate_lab.link.connection import Connection
 from neogate_lab.link.handlers import Handlers, SmsHandler
 from neogate_lab.link.inbound import Inbound, fire_and_log
@@ -66,6 +66,8 @@ logger = logging.getLogger(__name__)
 
 SHORTEST_TICK = 0.1
 """Seconds."""
+NOTE_SECONDS = 10.0
+"""Between notes that somebody listens: so much too long is the gap after a crash."""
 CLOSE_GRACE = 1.0
 """Seconds that a survey's running tick gets to finish when the gateway is closed."""
 
@@ -157,7 +159,8 @@ class AsyncGateway:
         self._opened = True
         try:
             await self._inbound.start()
-            await self._connection.start()
+            await self._connection.start(self._inbound.listened_until)
+            self.keep(self._note_time())
             self.keep(self._take_reports())
             self.keep(self._call_handlers())
             await self._take_up_outbox()
@@ -211,6 +214,7 @@ class AsyncGateway:
             command_timeout=options.command_timeout,
             clock=self._clock,
         )
+        self._jumps = JumpWatch(self._clock)
         self._reports: asyncio.Queue[tuple[str, bool, str]] = asyncio.Queue()
         self._told: asyncio.Queue[ReceivedSms] = asyncio.Queue()
         self._inbound.listen(self._told.put_nowait)
@@ -228,6 +232,8 @@ class AsyncGateway:
                 steps.callback(self._wirelog.close)
             steps.push_async_callback(self._end_tasks)
             steps.push_async_callback(self._inbound.close)
+            if self._connection.is_up:
+                self._inbound.note()
             steps.push_async_callback(lambda: asyncio.gather(*stopping, return_exceptions=True))
             steps.push_async_callback(self._pool.close)
             steps.push_async_callback(self._connection.close)  # ends what a hanging tick waits for
@@ -910,7 +916,7 @@ class AsyncGateway:
         sampler = Sampler(
             self._ports.measure,
             self._ports.skip,
-            lambda event, gap: self._record_link(event, "", gap),
+            lambda *_: self._look_at_clock(),
             gateway=self.name,
             every=every,
             duration=duration,
@@ -1046,6 +1052,19 @@ class AsyncGateway:
         await self._session.command(
             commands.cli(text, self._options.max_line), what=f"an SMS on port {row['port']}"
         )
+
+    async def _note_time(self) -> None:
+        """Have time that passes unseen found: by the next process, or by a look at the clock."""
+        while True:
+            if self._connection.is_up:
+                self._inbound.note()
+            await self._clock.sleep(NOTE_SECONDS)
+            self._look_at_clock()
+
+    def _look_at_clock(self) -> None:
+        # One watch for the link and all surveys: what each of them notices is one row.
+        if jumped := self._jumps.jumped():
+            self._record_link("asleep" if jumped > 0 else "clock_changed", "", jumped)
 
     def _record_link(self, event: str, reason: str, gap: float | None) -> None:
         row = {

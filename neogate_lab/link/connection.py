@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from neogate_lab.errors import (
     ConnectionLost,
@@ -64,11 +65,23 @@ class Connection:
         self._connected_once = False
         self._closed = False
 
-    async def start(self) -> None:
-        """Connect for the first time; errors reach the caller and nothing is tried again."""
+    async def start(self, listened_until: datetime | None = None) -> None:
+        """Connect for the first time; errors reach the caller and nothing is tried again.
+
+        Parameters
+        ----------
+        listened_until : datetime, optional
+            When an earlier process was last known to listen: the time since then is a gap.
+        """
         self._arrive(await self._open(self._lost))
         self._connected_once = True
-        self._record("connected", "", None)
+        reason, gap = "", None
+        if listened_until is not None:
+            gap = max(0.0, (self._clock.now() - listened_until).total_seconds())
+            reason = (
+                f"nobody is known to have listened since {listened_until:%Y-%m-%d %H:%M:%S} UTC"
+            )
+        self._record("connected", reason, gap)
 
     @property
     def session(self) -> Session:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
+from datetime import datetime
 from typing import Any, Protocol
 
 from neogate_lab.errors import InvalidRequest
@@ -31,6 +32,14 @@ class RecordLock(Protocol):
 
     def release(self) -> None:
         """Let another have it."""
+        ...
+
+    def noted(self) -> datetime | None:
+        """Until when the holder, or the one before, is known to have listened; None if never."""
+        ...
+
+    def note(self, now: datetime) -> None:
+        """Say that its holder listens now; found by the next one, whatever becomes of this."""
         ...
 
 

@@ -33,6 +33,12 @@ class _Alone:
     def release(self) -> None:
         return None
 
+    def noted(self) -> datetime | None:
+        return None
+
+    def note(self, now: datetime) -> None:
+        return None
+
 
 class MemoryLedger:
     """Implements `Ledger` in plain lists; `tables` holds the rows by table name."""
