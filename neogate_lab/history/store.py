@@ -428,6 +428,8 @@ class Store:
     ) -> Path | str:
         """Write rows of a table to a file or a dataset, whole or not at all.
 
+        Of a `Gateway`, its own rows.
+
         Parameters
         ----------
         path : str or path
@@ -439,10 +441,14 @@ class Store:
             What to hide; equal cells give equal tokens in every export of this store.
         spreadsheet_safe : bool
             In CSV, neutralise cells that a spreadsheet would run; `read_csv` undoes it.
-        partitioned, bom, progress
-            See `history.export.export`.
+        partitioned : bool, optional
+            Write a dataset; default: if `path` has no suffix.
+        bom : bool
+            Begin CSV with the mark by which Excel knows UTF-8.
+        progress : bool
+            Show a bar when it takes longer than two seconds.
         **filters
-            As for `frame`.
+            As for `Store.frame`.
 
         Returns
         -------
@@ -454,7 +460,7 @@ class Store:
         InvalidRequest
             An unknown format, table, level or filter.
         StoreError
-            The store can't be read or the file not be written.
+            The store can't be read or the file not be written; what was there before is untouched.
         """
         times = {name: filters.pop(name, None) for name in ("since", "until", "after_row")}
         selection = self._select(table, **times, equals=filters)
