@@ -34,8 +34,8 @@ _LISTING = "_common_metadata"
 _PART = re.compile(r"gateway=[^/]+/date=[^/]+/part-[0-9a-f]{8}-\d+\.parquet")
 _GATEWAY = re.compile(r"(?:^|/)gateway=([^/]+)")
 _NONE = "__HIVE_DEFAULT_PARTITION__"
-_ROW_GROUP = 131_072
-_BUFFERED = 4 * _ROW_GROUP  # rows kept back for all partitions together
+_ROW_GROUP = 65_536
+_BUFFERED = 8 * _ROW_GROUP  # rows kept back for all partitions together
 _OPEN = 64  # files
 
 
