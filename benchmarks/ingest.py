@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import neogate_lab as ng
 from benchmarks import clients
 from benchmarks.contest import Result, contest
 from benchmarks.peer import USER, Peer
+from neogate_lab.history import Store
 
 __all__ = ["run"]
 
@@ -55,6 +57,7 @@ def run(rounds: int, folder: Path) -> list[Result]:
             {
                 "one fdatasync": lambda: _fdatasync(folder / "file"),
                 "one SQLite commit": lambda: _commit(next(stores).with_suffix(".db")),
+                "neogate_lab Store.append": lambda: _stored(next(stores)),
                 "neogate_lab on_sms": lambda: _told(peer, next(stores)),
             },
             rounds=rounds,
@@ -131,6 +134,28 @@ def _told(peer: Peer, store: Path) -> float:
         gw.on_sms(told)
         peer.stream(count, 1000.0)
         assert done.wait(PATIENCE), f"{len(late)} of {count} messages came"
+    return statistics.median(late)
+
+
+def _stored(path: Path) -> float:
+    """Milliseconds from the store's verb to its future's callback, at a thousand rows a second."""
+    count = 2000
+    row = {"time": datetime.now(UTC), "gateway": "lab", "port": 1, "ok": True, "signal": 17}
+    late: list[float] = []
+    done = threading.Event()
+
+    def told(start: float) -> None:
+        late.append(1e3 * (time.perf_counter() - start))
+        if len(late) == count:
+            done.set()
+
+    with Store(path) as store:
+        begin = time.perf_counter()
+        for number in range(count):
+            time.sleep(max(0.0, begin + number / 1000 - time.perf_counter()))
+            start = time.perf_counter()
+            store.append("signal", [row]).add_done_callback(lambda _, start=start: told(start))
+        assert done.wait(PATIENCE), f"{len(late)} of {count} rows were told"
     return statistics.median(late)
 
 

@@ -805,6 +805,7 @@ class Gateway:
         """Changes of the link, and times when nobody was listening; filters as for `signal`."""
         return self._read("connections", since=since, until=until)
 
+    @_documented_as(Store.export)
     def export(
         self,
         path: str | os.PathLike[str],
@@ -817,42 +818,6 @@ class Gateway:
         progress: bool = True,
         **filters: Any,
     ) -> Path | str:
-        """Write a table of this gateway to a file or a dataset, whole or not at all.
-
-        Parameters
-        ----------
-        path : str or path
-            The suffix says the format, .parquet, .csv or .xlsx; none is a Parquet dataset by
-            gateway and UTC day, in a folder that belongs to the export. Also a URL of fsspec.
-        table : str
-            As the verb is called that shows it; `neogate_lab.describe` lists those that are
-            stored, and says what their columns mean.
-        redact : {None, "numbers", "text", "all"}
-            What to hash or drop (see `history.redaction`).
-        spreadsheet_safe : bool
-            In CSV, disarm cells that a spreadsheet would run; `read_csv` undoes it.
-        partitioned : bool, optional
-            Write a dataset; default: if `path` has no suffix.
-        bom : bool
-            Begin CSV with the mark by which Excel knows UTF-8: without it, Excel shows other than
-            Latin letters as gibberish. `read_csv` takes both.
-        progress : bool
-            Show a bar when it takes longer than two seconds.
-        **filters
-            As for `signal`.
-
-        Returns
-        -------
-        Path or str
-            The file or folder; a URL as it was given.
-
-        Raises
-        ------
-        InvalidRequest
-            An unknown table, suffix, level or filter.
-        StoreError
-            The file can't be written.
-        """
         return self.store.export(
             path,
             table,

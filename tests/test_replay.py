@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import neogate_lab as ng
 from neogate_lab import cli
+from neogate_lab.cli.sharing import share
 from neogate_lab.simulator import ReplayGateway, recording
 from tests.test_cli import start
 
@@ -294,3 +295,90 @@ def test_serve_is_that_gateway_until_it_is_stopped(tmp_path: Path) -> None:
         process.kill()
         process.communicate()
     assert (process.returncode, out, err) == (0, "stopped\n", "")
+
+
+@pytest.mark.parametrize("level", ["numbers", "text", "all"])
+def test_a_copy_to_hand_over_is_the_same_gateway_without_what_people_wrote(
+    recorded: Any, tmp_path: Path, level: str
+) -> None:
+    path, found = recorded
+    copy = tmp_path / "shared.jsonl"
+    result = run("replay", path, "--redact", level, "--out", copy)
+    lines = path.read_text().count("\n")
+    assert (result.exit_code, result.stdout) == (0, f"wrote {lines} lines to {copy}\n")
+    data = "".join(json.loads(line)["data"] for line in copy.read_text().splitlines())
+    numbers = [SENDER[1:], TO[1:], *found["diagnostics"]["imsi"], *found["diagnostics"]["imei"]]
+    for secret in [each for each in numbers if each] if level != "text" else []:
+        assert secret not in data
+    for text in ["dawn", "hello", "%D0%94%D0%BE", "0414043E"] if level != "numbers" else []:
+        assert text not in data
+    told = run("replay", copy).stdout
+    assert told.rstrip().endswith("0 not understood")
+    assert told.count("\n") == run("replay", path).stdout.count("\n")
+    with ReplayGateway(copy, speed=INF) as gateway, connect(gateway) as gw:
+        assert_frame_equal(gw.spans(), found["spans"])
+        same = ["status", "model", "network", "signal_raw", "registered", "state"]
+        assert_frame_equal(gw.diagnostics()[same], found["diagnostics"][same])
+        until(lambda: len(gw.inbox()) == 2)
+        for column in ("port", "gateway_time", "parts", "complete", "encoding"):
+            assert list(gw.inbox()[column]) == list(found["inbox"][column])
+        assert list(gw.inbox()["text"].str.len()) == list(found["inbox"]["text"].str.len())
+        assert gw.send_sms(TO, "hello", port=1, timeout=10).status == "sent"
+
+
+def test_a_secret_that_was_recorded_in_two_pieces_is_found(tmp_path: Path) -> None:
+    whole = (
+        f"Event: ReceivedSMS\r\nSender: {SENDER}\r\nContent: {TEXT} {SENDER}\r\n\r\n"
+        "Response: Success\r\n\r\n"
+    )
+    sent = f'Action: SMSCommand\r\ncommand: gsm send sms 2 {TO} "{TEXT}" ng1\r\n\r\n'
+    copy = tmp_path / "shared.jsonl"
+    for cut in range(1, len(whole)):
+        path = log(
+            tmp_path / "wire.jsonl",
+            HELLO[0],
+            (1.0, "<", whole[:cut]),
+            (1.5, ">", sent[: cut % len(sent)]),
+            (2.0, "<", whole[cut:]),
+            (2.5, ">", sent[cut % len(sent) :]),
+            (3.0, "<", f"Event: ReceivedSMS\r\nContent: {TEXT} {SENDER}"[: 40 + cut % 9]),
+        )
+        share(path, copy, "all")
+        lines = [json.loads(line) for line in copy.read_text().splitlines()]
+        data = "".join(line["data"] for line in lines)
+        for secret in (SENDER[1:], TO[1:], "meet", "dawn"):
+            assert secret not in data
+        assert [line["direction"] for line in lines].count(">") == 1
+        assert len(data) > len(whole) + len(sent)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--redact", "all"),
+        ("--out", "x.jsonl"),
+        ("--redact", "some", "--out", "x.jsonl"),
+        ("--redact", "all", "--out", "nowhere/x.jsonl"),
+        ("--redact", "all", "--out", "wire.jsonl"),
+        ("--redact", "all", "--out", "x.jsonl", "--serve"),
+    ],
+)
+def test_a_copy_that_is_asked_for_wrongly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = log(Path("wire.jsonl"), *HELLO)
+    before = path.read_bytes()
+    result = run("replay", path, *arguments)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["wire.jsonl"]
+    assert path.read_bytes() == before
+
+
+def test_a_packet_that_never_ends_is_shared_as_what_it_is(tmp_path: Path) -> None:
+    path = log(tmp_path / "wire.jsonl", *HELLO, (1.0, "<", f"Note: {TEXT}\r\n" * 50_000))
+    share(path, tmp_path / "shared.jsonl", "all")
+    data = "".join(json.loads(line)["data"] for line in open_rows(tmp_path / "shared.jsonl"))
+    assert "dawn" not in data
+    assert data.count("Note: xxxx") > 40_000

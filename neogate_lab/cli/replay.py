@@ -12,6 +12,7 @@ import typer
 
 import neogate_lab as ng
 from neogate_lab.cli.base import app, polite, stoppable
+from neogate_lab.cli.sharing import share
 from neogate_lab.cli.terminal import plain
 from neogate_lab.protocol import records
 from neogate_lab.protocol.wire import Packet, PacketParser
@@ -35,6 +36,16 @@ def replay(
     personal: Annotated[
         bool, typer.Option("--personal", help="Show numbers and texts too.")
     ] = False,
+    redact: Annotated[
+        str | None,
+        typer.Option(
+            help="Write a copy to hand over, with numbers, text or all replaced; see --out.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the copy goes.", show_default=False)
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 5038,
     username: Annotated[str, typer.Option(help="The one API user.")] = "apiuser",
@@ -46,8 +57,15 @@ def replay(
     """Show what a recorded gateway said, or serve it again.
 
     A firmware that was never seen can be handed over as such a file. Passwords and PINs are not in
-    it; numbers and texts are.
+    it; numbers and texts are, unless it is a copy made by --redact all --out shared.jsonl.
     """
+    if redact is not None or out is not None:
+        if redact is None or out is None or serve:
+            raise ng.InvalidRequest(
+                "a copy to hand over needs both: --redact numbers, text or all, and --out its file"
+            )
+        print(f"wrote {share(wire, out, redact)} lines to {plain(str(out))}")
+        return
     if serve:
         _serve(ReplayGateway(wire, username, password, host, port, speed=speed))
         return

@@ -11,9 +11,10 @@ import sys
 import threading
 import uuid
 import weakref
+from datetime import UTC, datetime
 from pathlib import Path
 
-__all__ = ["FileLock", "Owners", "try_lock"]
+__all__ = ["FileLock", "Owners", "RecordLock", "try_lock"]
 
 if sys.platform == "win32":
     import msvcrt
@@ -91,6 +92,38 @@ class FileLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -1
+
+
+class RecordLock(FileLock):
+    """The lock of who records what arrives at a gateway; in its file, until when one listened.
+
+    Not a row: it is written every few seconds, and lost with the locks' folder at no harm.
+    """
+
+    def noted(self) -> datetime | None:
+        """The time that was noted last, by whomever; None if there is none, or without the lock."""
+        with self._mutex:
+            if self._descriptor < 0:
+                return None
+            with contextlib.suppress(ValueError):  # nothing yet, or cut off
+                os.lseek(self._descriptor, 0, os.SEEK_SET)
+                time = datetime.fromisoformat(os.read(self._descriptor, 64).decode("ascii"))
+                return time.astimezone(UTC)
+        return None
+
+    def note(self, now: datetime) -> None:
+        """Note a time; without the lock, nothing happens.
+
+        Raises
+        ------
+        OSError
+            The file can't be written.
+        """
+        text = now.astimezone(UTC).isoformat(timespec="microseconds").encode("ascii")
+        with self._mutex:
+            if self._descriptor >= 0:
+                os.lseek(self._descriptor, 0, os.SEEK_SET)
+                os.write(self._descriptor, text)  # always as long: one takes the other's place
 
 
 class Owners:

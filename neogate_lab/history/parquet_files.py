@@ -34,8 +34,8 @@ _LISTING = "_common_metadata"
 _PART = re.compile(r"gateway=[^/]+/date=[^/]+/part-[0-9a-f]{8}-\d+\.parquet")
 _GATEWAY = re.compile(r"(?:^|/)gateway=([^/]+)")
 _NONE = "__HIVE_DEFAULT_PARTITION__"
-_ROW_GROUP = 131_072
-_BUFFERED = 4 * _ROW_GROUP  # rows kept back for all partitions together
+_ROW_GROUP = 65_536  # rows at least, and fewer than twice as many
+_BUFFERED = 8 * _ROW_GROUP  # rows kept back for all partitions together
 _OPEN = 64  # files
 
 
@@ -97,7 +97,7 @@ class _Part:
 
     def write(self, data: pa.Table) -> None:
         self._about.see(data)
-        self._writer.write_table(data.select(self._schema.names), row_group_size=_ROW_GROUP)
+        self._writer.write_table(data.select(self._schema.names), row_group_size=2 * _ROW_GROUP)
 
     def close(self) -> None:
         metadata = self._about.metadata()

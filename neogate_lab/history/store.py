@@ -22,7 +22,7 @@ from neogate_lab.history import export as files
 from neogate_lab.history.codec import Row
 from neogate_lab.history.journal import Journal, store_error
 from neogate_lab.history.live import LiveFrame
-from neogate_lab.history.locks import FileLock, Owners
+from neogate_lab.history.locks import FileLock, Owners, RecordLock
 from neogate_lab.history.schema import TABLES
 from neogate_lab.history.sealer import Sealer
 from neogate_lab.history.selection import Selection, select
@@ -325,20 +325,20 @@ class Store:
         self._check_open()
         return self._sealer.seal(self._writer)
 
-    def record_lock(self, gateway: str) -> FileLock:
+    def record_lock(self, gateway: str) -> RecordLock:
         """The lock of the one who records what arrives at a gateway: `acquire` it first.
 
         One holder at a time has it among all processes; its death frees it for the next.
         """
-        return self._lock("record", gateway)
+        return RecordLock(self._lock_path("record", gateway))
 
     def survey_lock(self, gateway: str, name: str) -> FileLock:
         """The lock of the one who measures a survey of this name, as `record_lock`."""
-        return self._lock("survey", f"{gateway}\0{name}")
+        return FileLock(self._lock_path("survey", f"{gateway}\0{name}"))
 
-    def _lock(self, what: str, of: str) -> FileLock:
+    def _lock_path(self, what: str, of: str) -> Path:
         digest = hashlib.sha256(codec.text(of).encode()).hexdigest()[:32]
-        return FileLock(self._path / "locks" / f"{what}-{digest}")
+        return self._path / "locks" / f"{what}-{digest}"
 
     # Reading.
 
@@ -449,21 +449,29 @@ class Store:
     ) -> Path | str:
         """Write rows of a table to a file or a dataset, whole or not at all.
 
+        Of a `Gateway`, its own rows.
+
         Parameters
         ----------
         path : str or path
             The suffix says the format, .parquet, .csv or .xlsx; none is a Parquet dataset by
             gateway and UTC day, in a folder that belongs to the export. Also a URL of fsspec.
         table : str
-            A name in `schema.TABLES`.
+            As the verb is called that shows it; `neogate_lab.describe` lists those that are
+            stored, and says what their columns mean.
         redact : {None, "numbers", "text", "all"}
             What to hide; equal cells give equal tokens in every export of this store.
         spreadsheet_safe : bool
             In CSV, neutralise cells that a spreadsheet would run; `read_csv` undoes it.
-        partitioned, bom, progress
-            See `history.export.export`.
+        partitioned : bool, optional
+            Write a dataset; default: if `path` has no suffix.
+        bom : bool
+            Begin CSV with the mark by which Excel knows UTF-8: without it, Excel shows other than
+            Latin letters as gibberish. `read_csv` takes both.
+        progress : bool
+            Show a bar when it takes longer than two seconds.
         **filters
-            As for `frame`.
+            As for `Store.frame`.
 
         Returns
         -------
@@ -475,7 +483,7 @@ class Store:
         InvalidRequest
             An unknown format, table, level or filter.
         StoreError
-            The store can't be read or the file not be written.
+            The store can't be read or the file not be written; what was there before is untouched.
         """
         times = {name: filters.pop(name, None) for name in ("since", "until", "after_row")}
         selection = self._select(table, **times, equals=filters)

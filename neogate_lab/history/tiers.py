@@ -91,6 +91,7 @@ class Scan:
             with ThreadPoolExecutor(self._ahead, "neogate-reader") as pool:
                 for unit, data in self._loaded(pool, units):
                     yield from _unit_batches(connection, selection, unit, data)
+                    del data  # before the next is waited for: a day is some tens of MiB
 
     def _loaded(
         self, pool: ThreadPoolExecutor, units: list[_Unit]
@@ -100,11 +101,9 @@ class Scan:
             for unit in units:
                 running.append((unit, pool.submit(self._load, unit)))
                 if len(running) > self._ahead:
-                    first, data = running.popleft()
-                    yield first, data.result()
+                    yield running[0][0], running.popleft()[1].result()  # and keep none of it
             while running:
-                first, data = running.popleft()
-                yield first, data.result()
+                yield running[0][0], running.popleft()[1].result()
         finally:  # nobody may wait for what nobody wants any more
             for _, data in running:
                 data.cancel()

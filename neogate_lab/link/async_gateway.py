@@ -20,12 +20,12 @@ from neogate_lab.errors import (
     ProtocolError,
 )
 from neogate_lab.link import loopback as loopbacks
-from neogate_lab.link.clock import Clock, SystemClock
+from neogate_lab.link.clock import Clock, JumpWatch, SystemClock
 from neogate_lab.link.connection import Connection
 from neogate_lab.link.handlers import Handlers, SmsHandler
 from neogate_lab.link.inbound import Inbound, fire_and_log, wanted
 from neogate_lab.link.inbox import ReceivedSms
-from neogate_lab.link.ledger import Ledger, RecordLock
+from neogate_lab.link.ledger import Ledger, Lock
 from neogate_lab.link.loopback import LoopbackTrip
 from neogate_lab.link.memory import MemoryLedger
 from neogate_lab.link.options import LinkOptions, check_seconds, check_words
@@ -66,6 +66,8 @@ ASK_AGAIN = 5.0
 """Seconds until a gateway that could not tell its ports is asked again."""
 UNKNOWN_PORT = [(None, None)]
 """What is measured of a gateway whose ports nobody knows yet: that it did not answer."""
+NOTE_SECONDS = 10.0
+"""Between notes that somebody listens: so much too long is the gap after a crash."""
 CLOSE_GRACE = 1.0
 """Seconds that a survey's running tick gets to finish when the gateway is closed."""
 
@@ -162,7 +164,8 @@ class AsyncGateway:
         self._opened = True
         try:
             await self._inbound.start()
-            await self._connection.start(patient=patient)
+            await self._connection.start(self._inbound.listened_until, patient=patient)
+            self.keep(self._note_time())
             self.keep(self._take_reports())
             self.keep(self._call_handlers())
             await self._sms.take_up()
@@ -238,6 +241,7 @@ class AsyncGateway:
             command_timeout=options.command_timeout,
             clock=self._clock,
         )
+        self._jumps = JumpWatch(self._clock)
         self._reports: asyncio.Queue[tuple[str, bool, str]] = asyncio.Queue()
         self._told: asyncio.Queue[ReceivedSms] = asyncio.Queue()
         self._inbound.listen(self._told.put_nowait)
@@ -255,6 +259,8 @@ class AsyncGateway:
                 steps.callback(self._wirelog.close)
             steps.push_async_callback(self._end_tasks)
             steps.push_async_callback(self._inbound.close)
+            if self._connection.is_up:
+                self._inbound.note()
             steps.push_async_callback(lambda: asyncio.gather(*stopping, return_exceptions=True))
             steps.push_async_callback(self._pool.close)
             steps.push_async_callback(self._connection.close)  # ends what a hanging tick waits for
@@ -818,7 +824,7 @@ class AsyncGateway:
             logger.info("%s: %s", self._where, survey.notice)
         return survey
 
-    async def _claim_survey(self, name: str | None) -> tuple[str, RecordLock]:
+    async def _claim_survey(self, name: str | None) -> tuple[str, Lock]:
         """A survey's name, and the lock that keeps others from measuring under it."""
         if name is not None:
             lock = self._ledger.survey_lock(self.name, name)
@@ -842,7 +848,7 @@ class AsyncGateway:
     async def _begin_survey(
         self,
         name: str,
-        lock: RecordLock,
+        lock: Lock,
         settings: Settings,
         on_tick: Callable[[int], object],
         start: datetime | None,
@@ -854,7 +860,7 @@ class AsyncGateway:
         sampler = Sampler(
             self._ports.measure,
             self._ports.skip,
-            lambda event, gap: self._record_link(event, "", gap),
+            lambda *_: self._look_at_clock(),
             gateway=self.name,
             every=settings.every,
             duration=settings.duration,
@@ -990,6 +996,19 @@ class AsyncGateway:
         await self._session.command(
             commands.cli(text, self._options.max_line), what=f"an SMS on port {row['port']}"
         )
+
+    async def _note_time(self) -> None:
+        """Have time that passes unseen found: by the next process, or by a look at the clock."""
+        while True:
+            if self._connection.is_up:
+                self._inbound.note()
+            await self._clock.sleep(NOTE_SECONDS)
+            self._look_at_clock()
+
+    def _look_at_clock(self) -> None:
+        # One watch for the link and all surveys: what each of them notices is one row.
+        if jumped := self._jumps.jumped():
+            self._record_link("asleep" if jumped > 0 else "clock_changed", "", jumped)
 
     def _record_link(self, event: str, reason: str, gap: float | None) -> None:
         row = {

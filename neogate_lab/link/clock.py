@@ -7,7 +7,10 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
-__all__ = ["Clock", "SystemClock"]
+__all__ = ["Clock", "JumpWatch", "SystemClock"]
+
+JUMP_SECONDS = 2.0
+"""Wall and monotonic clock must part by so much at once to count as sleep, or as a set clock."""
 
 
 class Clock(Protocol):
@@ -37,3 +40,20 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:  # noqa: D102
         await asyncio.sleep(seconds)
+
+
+class JumpWatch:
+    """Notices that the wall clock left the monotonic one: the machine slept, or it was set."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ahead = self._wall_ahead()
+
+    def jumped(self) -> float:
+        """Seconds by which it did since the last look; 0.0 for what a correction may be."""
+        jumped = self._wall_ahead() - self._ahead
+        self._ahead += jumped
+        return jumped if abs(jumped) > JUMP_SECONDS else 0.0
+
+    def _wall_ahead(self) -> float:
+        return self._clock.now().timestamp() - self._clock.monotonic()

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from neogate_lab.errors import (
     ConnectionLost,
@@ -66,11 +67,16 @@ class Connection:
         self._connected_once = False
         self._closed = False
 
-    async def start(self, *, patient: bool = False) -> None:
+    async def start(self, listened_until: datetime | None = None, *, patient: bool = False) -> None:
         """Connect for the first time; errors reach the caller and nothing is tried again.
 
-        With `patient`, an error is kept as `trouble` instead, and the link comes up when it can; a
-        refused login is not tried again all the same.
+        Parameters
+        ----------
+        listened_until : datetime, optional
+            When an earlier process was last known to listen: the time since then is a gap.
+        patient : bool
+            Keep an error as `trouble` instead, and let the link come up when it can; a refused
+            login is not tried again all the same.
         """
         try:
             session = await self._open(self._lost)
@@ -79,13 +85,23 @@ class Connection:
                 raise
             self._down_since = self._clock.monotonic()
             self._fail(error)
-            self._record("refused" if self._refused(error) else "unreachable", str(error), None)
+            event = "refused" if self._refused(error) else "unreachable"
+            self._record(event, str(error), self._since(listened_until))
             if not self._hopeless(error):
                 self._begin_restoring(refused=self._refused(error))
         else:
             self._arrive(session)
             self._connected_once = True
-            self._record("connected", "", None)
+            reason = ""
+            if listened_until is not None:
+                since = f"{listened_until:%Y-%m-%d %H:%M:%S} UTC"
+                reason = f"nobody is known to have listened since {since}"
+            self._record("connected", reason, self._since(listened_until))
+
+    def _since(self, moment: datetime | None) -> float | None:
+        if moment is None:
+            return None
+        return max(0.0, (self._clock.now() - moment).total_seconds())
 
     @property
     def session(self) -> Session:

@@ -47,6 +47,12 @@ class Inbound:
         Span -> port.
     zone : tzinfo or None
         The zone of the gateway's clock.
+
+    Attributes
+    ----------
+    listened_until : datetime or None
+        When whoever recorded before this one was last known to listen; None if nobody ever did, and
+        while another process still does.
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class Inbound:
         self._recording = False
         self._overheard: deque[tuple[datetime, ReceivedPart]] = deque()
         self._began = self._told_until = clock.now()
+        self.listened_until: datetime | None = None
         self._told: set[int] = set()
 
     async def start(self) -> None:
@@ -86,6 +93,7 @@ class Inbound:
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._tell()), loop.create_task(self._expire())]
         if self._lock.acquire():
+            self.listened_until = self._lock.noted()
             await self._take_over()
         else:
             logger.info("%s: another process records what arrives", self._gateway)
@@ -151,6 +159,14 @@ class Inbound:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._lock is not None:
             self._lock.release()
+
+    def note(self) -> None:
+        """Note that what arrives now is recorded, for whoever comes after this process."""
+        if self._recording and self._lock is not None:
+            try:
+                self._lock.note(self._clock.now())
+            except OSError as error:
+                logger.debug("%s: the time was not noted: %s", self._gateway, error)
 
     def listen(self, listener: Callable[[ReceivedSms], None]) -> Callable[[], None]:
         """Call `listener` on the loop with each message once it is on disk; returns its undoing."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
+from datetime import datetime
 from typing import Any, Protocol
 
 from neogate_lab.errors import InvalidRequest
@@ -17,8 +18,8 @@ Row = dict[str, Any]
 str, None is unknown. Columns left out take their empty value ("" or None); row_id is assigned."""
 
 
-class RecordLock(Protocol):
-    """Who holds it records what arrives at a gateway, or a survey; its holder's death frees it."""
+class Lock(Protocol):
+    """One at a time has it, among all processes; its holder's death frees it."""
 
     @property
     def held(self) -> bool:
@@ -31,6 +32,18 @@ class RecordLock(Protocol):
 
     def release(self) -> None:
         """Let another have it."""
+        ...
+
+
+class RecordLock(Lock, Protocol):
+    """Who holds it records what arrives at a gateway."""
+
+    def noted(self) -> datetime | None:
+        """Until when the holder, or the one before, is known to have listened; None if never."""
+        ...
+
+    def note(self, now: datetime) -> None:
+        """Say that its holder listens now; found by the next one, whatever becomes of this."""
         ...
 
 
@@ -51,7 +64,7 @@ class Ledger(Protocol):
         """
         ...
 
-    def survey_lock(self, gateway: str, name: str) -> RecordLock:
+    def survey_lock(self, gateway: str, name: str) -> Lock:
         """The lock of the one who measures a survey of this name, not taken yet."""
         ...
 

@@ -34,6 +34,12 @@ class _Alone:
     def release(self) -> None:
         return None
 
+    def noted(self) -> datetime | None:
+        return None
+
+    def note(self, now: datetime) -> None:
+        return None
+
 
 class _Held:
     """One of those that want the same name, all within this process."""

@@ -18,15 +18,13 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from neogate_lab.errors import InvalidRequest
-from neogate_lab.link.clock import Clock
+from neogate_lab.link.clock import Clock, JumpWatch
 from neogate_lab.protocol.records import RssiBound, SpanDetail
 
 __all__ = ["Measurement", "Sampler", "Target", "check_label", "failed", "measured", "ticks_of"]
 
 SampleError = Literal["", "no_answer", "disconnected", "refused", "missed", "unparsed"]
 
-JUMP_SECONDS = 2.0
-"""Wall and monotonic clock must part by so much at once to count as sleep, or as a set clock."""
 SLICE_SECONDS = 10.0
 """The longest sleep between two looks at the clocks."""
 MISSED_AT_ONCE = 256
@@ -140,7 +138,7 @@ class Sampler:
     skip : callable
         Records the targets of ticks that nobody measured.
     gap : callable
-        Records (event, seconds) when time passed unseen.
+        Called with (event, seconds) when time passed unseen.
     every, duration : float
         Seconds; `duration` None for open end.
     start : datetime, optional
@@ -189,7 +187,7 @@ class Sampler:
         self._pauses: deque[_Pause] = deque()
         self._anchor = self.started_at
         self._step = timedelta(seconds=every)
-        self._offset = self._wall_ahead()
+        self._jumps = JumpWatch(clock)
         self._next = 0  # on the grid; beyond `done` by what was skipped
         self._skipped = 0
         if started_at is not None:
@@ -280,7 +278,7 @@ class Sampler:
             await self._changed.wait()
             self._changed.clear()
         self._pauses.popleft()
-        self._offset = self._wall_ahead()  # a sleep within a pause is no gap of its own
+        self._jumps.jumped()  # a sleep within a pause is no gap of its own
         first = max(self._next, self._first_from(pause.until))
         self._skipped += first - self._next
         self._next = first
@@ -310,9 +308,6 @@ class Sampler:
         """The first tick that is due at `time` or later."""
         return -((self._anchor - time) // self._step)
 
-    def _wall_ahead(self) -> float:
-        return self._clock.now().timestamp() - self._clock.monotonic()
-
     def _targets(self, tick: int) -> list[Target]:
         time = self._anchor + tick * self._step
         labels = next(labels for since, labels in reversed(self._labels) if since <= tick)
@@ -332,9 +327,7 @@ class Sampler:
     async def _sleep_until(self, due: datetime) -> float:
         """Sleep until a tick is due; return at once by how many seconds the wall clock jumped."""
         while True:
-            jumped = self._wall_ahead() - self._offset
-            self._offset += jumped
-            if abs(jumped) > JUMP_SECONDS:
+            if jumped := self._jumps.jumped():
                 return jumped
             left = (due - self._clock.now()).total_seconds()
             if left <= 0 or self.stopped_at is not None or self._changed.is_set():

@@ -14,7 +14,7 @@ from typing import Any
 
 from neogate_lab.errors import InvalidRequest, NeogateError, NoAnswer
 from neogate_lab.link.clock import Clock
-from neogate_lab.link.ledger import Ledger, RecordLock
+from neogate_lab.link.ledger import Ledger, Lock
 from neogate_lab.link.sampler import Sampler, check_label, ticks_of
 
 __all__ = ["AsyncSurvey", "Earlier", "Settings"]
@@ -184,7 +184,7 @@ class AsyncSurvey:
         self,
         sampler: Sampler,
         ledger: Ledger,
-        lock: RecordLock,
+        lock: Lock,
         resolve: Callable[[int | Iterable[int] | None], Awaitable[Ports]],
         *,
         gateway: str,

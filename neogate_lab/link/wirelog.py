@@ -24,11 +24,12 @@ Tap = Callable[[str, bytes], None]
 
 _MASK = b"****"
 _CREDENTIALS = re.compile(rb"(?im)^([ \t]*(?:secret|username|key)[ \t]*:[ \t]*)[^\r\n]*")
-# "Pin (1234) Error" (WIRE §5), "SIM PIN: 1234", `AT+CPIN="1234"`; also when percent-encoded.
-_IN_BRACKETS = re.compile(rb"(?i)(\bp(?:in|uk)[12]?\s*\()[^()\r\n]*(?=\))")
+# "Pin (1234) Error" (WIRE §5), "SIM PIN: 1234", `AT+CPIN="1234"`; also when percent-encoded,
+# and when the session's end cut them in two.
+_IN_BRACKETS = re.compile(rb"(?i)(\bp(?:in|uk)[12]?\s*\()[^()\r\n]*(?=\)|\Z)")
 _DIGITS = re.compile(
     rb"(?i)(p(?:in|uk)[12]?(?:[^0-9a-z\r\n]|%(?:20|22|28|2[cC]|3[aAdD])|is|code){1,10})"
-    rb"\d{4,8}(?!\d)"
+    rb"(?:\d{4,8}(?!\d)|\d{1,3}\Z)"
 )
 _SHORT = 4  # a shorter password is masked only as a word, lest nothing else be left of the traffic
 
@@ -65,6 +66,7 @@ class WireLog:
         self._secrets = (
             re.compile(b"|".join(map(_wanted, reversed(spellings)))) if spellings else None
         )
+        self._cut = tuple({each[:end] for each in spellings for end in range(_SHORT, len(each))})
         self._sessions = itertools.count(1)
 
     def session(self, now: Callable[[], datetime]) -> Tap:
@@ -96,6 +98,9 @@ class WireLog:
         data = _CREDENTIALS.sub(rb"\1" + _MASK, data)
         if self._secrets is not None:
             data = self._secrets.sub(_MASK, data)
+            if data.endswith(self._cut):  # by the session's end
+                longest = max(len(cut) for cut in self._cut if data.endswith(cut))
+                data = data[:-longest] + _MASK
         return _DIGITS.sub(rb"\1" + _MASK, _IN_BRACKETS.sub(rb"\1" + _MASK, data))
 
     def close(self) -> None:

@@ -44,6 +44,16 @@ class Line:
         """Value of a header among the first lines, before any body; "" when there is none."""
         return next((value for key, value in self._top() if key == name), "")
 
+    def as_json(self) -> str:
+        """The line as it stands in a wire log, without its end."""
+        values = {
+            "time": self.time.isoformat(),
+            "session": self.session,
+            "direction": "<" if self.received else ">",
+            "data": self.data.decode("utf-8", "surrogateescape"),
+        }
+        return json.dumps(values)
+
     def _top(self) -> Iterator[tuple[str, str]]:
         for line in self.data.split(b"\n", 6)[:6]:
             name, _, value = line.decode("utf-8", "surrogateescape").partition(":")

@@ -12,8 +12,6 @@ import os
 import re
 from collections import defaultdict
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 from neogate_lab.simulator import ami, recording
 from neogate_lab.simulator.ami import Replies, Request
@@ -22,6 +20,7 @@ from neogate_lab.simulator.firmware import FIRMWARES, Firmware
 from neogate_lab.simulator.knobs import FaultKnobs
 from neogate_lab.simulator.listener import Activity, Listener
 from neogate_lab.simulator.recording import Exchange, Recording
+from neogate_lab.simulator.served import Served
 from neogate_lab.simulator.session import Faults, Hub, Settings
 
 __all__ = ["ReplayGateway"]
@@ -30,7 +29,7 @@ _ACTION_ID = re.compile(rb"(?im)^(ActionID[ \t]*:[ \t]*)[^\r\n]*")
 _ID = re.compile(rb"(?im)^(ID[ \t]*:[ \t]*)[^\r\n]*")
 
 
-class ReplayGateway(FaultKnobs):
+class ReplayGateway(FaultKnobs, Served):
     """A gateway that says again what another one said; ready when ``with`` returns.
 
     Parameters
@@ -85,57 +84,6 @@ class ReplayGateway(FaultKnobs):
             self._changed,
         )
         self._listener = Listener(self._hub, host, port, self._activity, self._tell)
-
-    @property
-    def host(self) -> str:
-        """Address it listens on."""
-        return self._listener.host
-
-    @property
-    def port(self) -> int:
-        """TCP port it listens on; 0 before the first start if none was asked for."""
-        return self._listener.port
-
-    @property
-    def username(self) -> str:
-        """Of the one user it knows."""
-        return self._hub.settings.username
-
-    @property
-    def password(self) -> str:
-        """Of the one user it knows."""
-        return self._hub.settings.password
-
-    @property
-    def logins(self) -> int:
-        """How often a client logged in."""
-        return self._hub.logins
-
-    def start(self) -> Self:
-        """Listen; again from the beginning after a stop.
-
-        Raises
-        ------
-        InvalidRequest
-            The address can't be listened on.
-        """
-        self._listener.start()
-        return self
-
-    def stop(self) -> None:
-        """Close every socket and join the thread; a second call does nothing."""
-        self._listener.stop()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def __repr__(self) -> str:
         state = "listening" if self._listener.running else "stopped"

@@ -11,8 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.simulator import ami, traffic, ussd
@@ -24,11 +23,12 @@ from neogate_lab.simulator.knobs import FaultKnobs, PortKnobs
 from neogate_lab.simulator.listener import Activity, Listener
 from neogate_lab.simulator.messages import Part
 from neogate_lab.simulator.radio import PortTruth, Radio
+from neogate_lab.simulator.served import Served
 from neogate_lab.simulator.session import Faults, Hub, Settings
 from neogate_lab.simulator.sms import OUTCOMES, SendOutcome, SendPlan, SentSms
 
 
-class SimulatedGateway(PortKnobs, FaultKnobs):
+class SimulatedGateway(PortKnobs, FaultKnobs, Served):
     """A NeoGate TG that exists only here, on real TCP; ready when ``with`` returns.
 
     Every method may be called from any thread, and what it did holds when it returns. Times given
@@ -189,42 +189,6 @@ class SimulatedGateway(PortKnobs, FaultKnobs):
         background = None if sms_every is None else self._traffic
         self._listener = Listener(self._hub, host, port, self._activity, background)
 
-    @property
-    def host(self) -> str:
-        """Address it listens on."""
-        return self._listener.host
-
-    @property
-    def port(self) -> int:
-        """TCP port it listens on; 0 before the first start if none was asked for."""
-        return self._listener.port
-
-    def start(self) -> Self:
-        """Listen; again on the same port after a stop.
-
-        Raises
-        ------
-        InvalidRequest
-            The address can't be listened on.
-        """
-        self._listener.start()
-        return self
-
-    def stop(self) -> None:
-        """Close every socket and join the thread; a second call does nothing."""
-        self._listener.stop()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
     def __repr__(self) -> str:
         state = "listening" if self._listener.running else "stopped"
         return (
@@ -249,24 +213,9 @@ class SimulatedGateway(PortKnobs, FaultKnobs):
         return self._variant.name
 
     @property
-    def username(self) -> str:
-        """The one user it knows."""
-        return self._hub.settings.username
-
-    @property
-    def password(self) -> str:
-        """The password of that user."""
-        return self._hub.settings.password
-
-    @property
     def sessions(self) -> int:
         """How many connections are open."""
         return len(self._hub.live)
-
-    @property
-    def logins(self) -> int:
-        """How many logins were accepted."""
-        return self._hub.logins
 
     @property
     def login_attempts(self) -> int:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from datetime import timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from neogate_lab.history.phases import PHASES
 from neogate_lab.history.store import Store, open_store
 from tests.history.crash import Lives
-from tests.history.samples import at, sms
+from tests.history.samples import NOON, at, sms
 
 ROOT = Path(__file__).parents[2]
 
@@ -164,6 +165,30 @@ def test_the_record_lock_has_one_holder_and_death_frees_it(tmp_path: Path) -> No
         assert again.acquire()
         again.release()
         others.release()
+
+
+def test_the_next_holder_finds_until_when_the_last_one_listened(tmp_path: Path) -> None:
+    with Store(tmp_path / "lab") as store:
+        lock, other = store.record_lock("lab"), store.record_lock("cellar")
+        lock.note(NOON)  # without the lock, nothing happens
+        assert lock.acquire()
+        assert lock.noted() is None
+        lock.note(NOON)
+        lock.note(NOON.astimezone(timezone(timedelta(hours=3))) + timedelta(seconds=1.5))
+        lock.release()
+        assert lock.noted() is None
+        again = store.record_lock("lab")
+        assert again.acquire()
+        assert again.noted() == NOON + timedelta(seconds=1.5)
+        assert other.acquire()
+        assert other.noted() is None
+        again.release()
+        other.release()
+        (file,) = [f for f in (store.path / "locks").iterdir() if f.read_bytes()]
+        file.write_bytes(b"2026-11-2")
+        assert again.acquire()
+        assert again.noted() is None
+        again.release()
 
 
 def test_one_of_many_threads_gets_the_lock(tmp_path: Path) -> None:

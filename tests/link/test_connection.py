@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -126,6 +127,14 @@ async def test_patience_with_a_login_in_use_is_slow(world: World) -> None:
     assert world.opener.waits() == [30, 60, 120]
     assert [event for event, _, _ in world.rows] == ["refused", "connected"]
     await world.connection.close()
+
+
+async def test_the_time_since_somebody_listened_is_the_gap_of_a_first_connect(world: World) -> None:
+    await world.connection.start(world.clock.now() - timedelta(hours=2))
+    await world.connection.close()
+    event, reason, gap = world.rows[0]
+    assert (event, gap) == ("connected", 7200.0)
+    assert reason == "nobody is known to have listened since 2026-11-20 06:00:00 UTC"
 
 
 async def test_a_lost_link_is_restored_and_told_with_its_gap(world: World) -> None:

@@ -196,6 +196,29 @@ async def test_a_sleep_of_the_machine_is_one_row_of_connections(world: World) ->
     assert len(world.rows()) <= 4
 
 
+async def test_two_surveys_notice_one_sleep(world: World) -> None:
+    surveys = [await world.gw.survey(every=10, name=name, port=1) for name in "ab"]
+    await eventually(lambda: all(survey.done for survey in surveys))
+    world.clock.jump(36_000)
+    await world.clock.advance(10)
+    await eventually(lambda: all(survey.done > 3000 for survey in surveys))
+    await world.clock.advance(20)
+    rows = world.ledger.tables["connections"]
+    assert [row["gap_s"] for row in rows if row["event"] == "asleep"] == [36_000]
+
+
+async def test_a_sleep_without_a_survey_is_told_too(world: World) -> None:
+    world.clock.jump(36_000)
+    await world.clock.advance(10)
+    world.clock.jump(-3_600)
+    await world.clock.advance(10)
+    rows = world.ledger.tables["connections"]
+    assert [(row["event"], row["gap_s"]) for row in rows[1:]] == [
+        ("asleep", 36_000),
+        ("clock_changed", -3_600),
+    ]
+
+
 async def test_one_name_at_a_time(world: World) -> None:
     survey = await world.gw.survey(every=10, name="s")
     with pytest.raises(InvalidRequest, match="runs already"):

@@ -90,6 +90,7 @@ def test_a_full_disk_ends_the_log_and_nothing_else(caplog: pytest.LogCaptureFixt
         b"Content: PIN%20is%204821\r\n",
         b"Content: Pin+4821\r\n",
         b"State: pin code: 4821\n",
+        b"GSM span 3: Power on, Pin (4821",
     ],
 )
 def test_pins_are_masked_in_every_spelling(tmp_path: Path, data: bytes) -> None:
@@ -98,6 +99,14 @@ def test_pins_are_masked_in_every_spelling(tmp_path: Path, data: bytes) -> None:
     log.write(START, "<", data)
     log.close()
     assert "4821" not in path.read_text()
+
+
+@pytest.mark.parametrize("data", [b"Power on, Pin (48", b"SIM PIN: 482", b"Content: PIN%20is%2048"])
+def test_a_pin_that_the_end_of_a_session_cut_is_masked(tmp_path: Path, data: bytes) -> None:
+    log = WireLog(tmp_path / "wire.jsonl")
+    log.write(START, "<", data)
+    log.close()
+    assert "48" not in lines(tmp_path / "wire.jsonl")[0]["data"]
 
 
 PASSWORDS = ["s3cret pass", "pä%ss+wörd", 'a"b\\c', "****", "x", "密码 123"]
@@ -130,6 +139,15 @@ def test_the_password_is_never_in_the_file_even_when_it_is_echoed(
             b"Response: Error\r\nMessage: no user with '' here\r\n\r\n",
             b"command: gsm send sms 2 1 \r\n",
         ), spelling
+
+
+@pytest.mark.parametrize("cut", [b"s3cret pa", b"s3cret%20p", b"73336372657420"])
+def test_a_password_that_the_end_of_a_session_cut_is_masked(tmp_path: Path, cut: bytes) -> None:
+    path = tmp_path / "wire.jsonl"
+    log = WireLog(path, ("s3cret pass",))
+    log.write(START, "<", b"Response: Error\r\nMessage: no user with " + cut)
+    log.close()
+    assert lines(path)[0]["data"].endswith("no user with ****")
 
 
 def test_a_short_password_leaves_words_alone(tmp_path: Path) -> None:
