@@ -38,7 +38,7 @@ import numpy as np
 import pandas as pd
 
 from neogate_lab.analysis import readings
-from neogate_lab.analysis.summaries import refresh_by_port
+from neogate_lab.analysis.series import refresh_by_port
 from neogate_lab.analysis.tables import Data, column_of, fetch, opened, typed, utc
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.schema import GATEWAY, PORT, Column
@@ -155,7 +155,8 @@ def _sides(data: Data, a: Any, b: Any, by: str) -> tuple[pd.DataFrame, pd.Series
     rows["value"] = np.where(rows["ok"], value, np.nan)
     rows["second"] = utc(rows["time"]).astype("int64") / 1e6
     rows = rows.sort_values(["gateway", "port", "second"], kind="stable", ignore_index=True)
-    rows["refresh"] = refresh_by_port(rows).fillna(readings.UNSEEN_REFRESH)
+    refresh = refresh_by_port(rows)
+    rows["refresh"] = np.where(np.isnan(refresh), readings.UNSEEN_REFRESH, refresh)
     found = rows[by].isin([a, b])
     rows = rows[found].assign(side=(rows.loc[found, by] == b).astype(int))
     line = ["side", *(name for name in ("gateway", "port") if name != by)]

@@ -67,17 +67,33 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
 
 
 def fetch(expression: Any) -> pd.DataFrame:
-    """Run an Ibis expression; `InvalidRequest` in one sentence if its engine can't."""
-    import ibis
+    """Run an Ibis expression.
+
+    Returns
+    -------
+    DataFrame
+        Columns of the types that the expression says, whatever the engine's driver makes of them;
+        text is never missing.
+
+    Raises
+    ------
+    InvalidRequest
+        Its engine can't; in one sentence.
+    """
+    import pyarrow as pa
 
     try:
-        frame: pd.DataFrame = expression.execute()
-    except ibis.common.exceptions.IbisError as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        found = expression.to_pyarrow()
+    except Exception as error:
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        engine = expression.get_backend().name
         raise InvalidRequest(
-            f"this engine can't run that ({first}); export to Parquet and give the path instead"
+            f"{engine} can't answer this ({first}): export the table to Parquet and give its path "
+            "or URL, which DuckDB reads here"
         ) from error
-    return frame
+    text = [field.name for field in found.schema if pa.types.is_string(field.type)]
+    frame: pd.DataFrame = found.to_pandas()
+    return frame.fillna(dict.fromkeys(text, "")) if text else frame
 
 
 def typed(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
