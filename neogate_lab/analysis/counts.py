@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neogate_lab.analysis.tables import fetch
+from neogate_lab.analysis.tables import fetch, micros
 
 __all__ = ["Counts", "Quantiles", "bucket", "counted", "numbered"]
 
@@ -28,8 +28,8 @@ class Counts:
     """How often each value occurs in each group.
 
     Arrays have one element for each group and value: `group`, 0 … len(keys) - 1; `value`, NaN is
-    none; and how many rows had it, were `answered`, and `registered` as well. `span` has the first
-    and last time of each, if it was asked for; `keys` one row a group, sorted.
+    none; how many rows had it, were `answered`, and `registered` as well; and the `first` and `last`
+    microsecond since 1970 of them, or of their stretch of time. `keys` has one row a group, sorted.
     """
 
     keys: pd.DataFrame
@@ -38,7 +38,8 @@ class Counts:
     count: Array
     answered: Array
     registered: Array
-    span: pd.DataFrame
+    first: Array
+    last: Array
 
     def total(self, what: Array) -> Array:
         """The sum of one of the arrays, for each group."""
@@ -84,7 +85,7 @@ class Counts:
         )
 
 
-def counted(table: Any, keys: list[str], stretch: int | None = None, span: bool = False) -> Counts:
+def counted(table: Any, keys: list[str], stretch: int | None = None) -> Counts:
     """Count the values of `signal` in each group.
 
     Parameters
@@ -95,8 +96,6 @@ def counted(table: Any, keys: list[str], stretch: int | None = None, span: bool 
         Columns that make a group.
     stretch : int, optional
         Also group by stretches of so many seconds: `bucket` in the keys, their start since 1970.
-    span : bool
-        Whether the times of each value are wanted.
     """
     names = list(keys)
     if stretch is not None:
@@ -104,22 +103,30 @@ def counted(table: Any, keys: list[str], stretch: int | None = None, span: bool 
         names.append("bucket")
     # Under names of its own: groups may be made of rssi_dbm or registered, too.
     table = table.mutate(n_value=table.ok.ifelse(table.rssi_dbm, None))
-    times = {"first": table.time.min(), "last": table.time.max()} if span else {}
+    span = {}
+    if stretch is None:
+        span = {"n_first": table.time.min(), "n_last": table.time.max()}
     rows = fetch(
         table.group_by([*names, "n_value"]).aggregate(
             n_rows=table.count(),
             n_answered=table.count(where=table.ok),
             n_registered=table.count(where=table.ok & table.registered),
-            **times,
+            **span,
         )
     )
+    if stretch is None:
+        first, last = (micros(rows[name]) for name in span)
+    else:
+        first = rows["bucket"].to_numpy() * 1_000_000
+        last = first + stretch * 1_000_000
     (group,), there = numbered([rows], names)
     return Counts(
         there,
         group,
         rows["n_value"].to_numpy(float, na_value=np.nan),
         *(rows[name].to_numpy() for name in ("n_rows", "n_answered", "n_registered")),
-        rows[list(times)],
+        first,
+        last,
     )
 
 

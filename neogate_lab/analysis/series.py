@@ -10,7 +10,7 @@ import pandas as pd
 
 from neogate_lab.analysis import readings
 from neogate_lab.analysis.counts import Counts, bucket, numbered
-from neogate_lab.analysis.tables import fetch, utc
+from neogate_lab.analysis.tables import fetch, micros
 
 __all__ = ["in_order", "independent", "refresh_by_port", "series"]
 
@@ -24,7 +24,7 @@ _STRETCHES = 50
 _PORT = ["gateway", "port"]
 
 
-def series(table: Any, keys: list[str], stretch: int | None, rows: int) -> pd.DataFrame:
+def series(table: Any, keys: list[str], stretch: int | None, counts: Counts) -> pd.DataFrame:
     """Fetch values in the order of time, all of them or those of stretches all over a long table.
 
     Parameters
@@ -35,8 +35,8 @@ def series(table: Any, keys: list[str], stretch: int | None, rows: int) -> pd.Da
         Columns to fetch.
     stretch : int, optional
         Also fetch `bucket`, as of `counted`.
-    rows : int
-        How many rows the table has.
+    counts : Counts
+        What `counted` said of the same table.
 
     Returns
     -------
@@ -48,17 +48,17 @@ def series(table: Any, keys: list[str], stretch: int | None, rows: int) -> pd.Da
     if stretch is not None:
         table = table.mutate(bucket=bucket(table, stretch))
         names.append("bucket")
+    rows = int(counts.count.sum())
     if rows > _MOST_ROWS:
         second = table.time.epoch_seconds().cast("int64")
-        ends = fetch(table.aggregate(first=second.min(), last=second.max()))
-        first, last = int(ends["first"].iloc[0]), int(ends["last"].iloc[0])
+        first, last = (int(end) // 1_000_000 for end in (counts.first.min(), counts.last.max()))
         period = max((last - first) // _STRETCHES, 1)
         width = max(int(period * _MOST_ROWS / rows), 1)
         table = table.filter((second - first) % period < width)
     value = table.ok.ifelse(table.rssi_dbm, None)
     # Under names of their own: groups may be made of any column, time and port among them.
     found = fetch(table.select(*names, n_time=table.time, n_value=value))
-    found["second"] = utc(found.pop("n_time")).astype("int64") / 1e6
+    found["second"] = micros(found.pop("n_time")) / 1e6
     found["value"] = found.pop("n_value").to_numpy(float, na_value=np.nan)
     return in_order(found)
 

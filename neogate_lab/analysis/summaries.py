@@ -140,7 +140,7 @@ def signal_summary(
         {*keys, "time", "gateway", "port", "ok", "registered", "rssi_dbm"},
     )
     counts = counted(table, keys, stretch)
-    rows = series(table, keys, stretch, int(counts.count.sum()))
+    rows = series(table, keys, stretch, counts)
     answer = counts.strength().join(independent(rows, counts))
     answer["availability"] = counts.availability()["availability"]
     return _answer(counts, answer, stretch, _SUMMARY)
@@ -262,9 +262,11 @@ def operators(data: Data) -> pd.DataFrame:
     """
     keys = ["gateway", "port", "network"]
     table = opened(data, "signal", {*keys, "time", "ok", "registered", "rssi_dbm"})
-    counts = counted(table.filter(table.ok & table.registered), keys, span=True)
-    span = counts.span.groupby(counts.group).agg({"first": "min", "last": "max"})
-    answer = counts.strength().join(span).join(counts.keys)
+    counts = counted(table.filter(table.ok & table.registered), keys)
+    answer = counts.strength().join(counts.keys)
+    ends = pd.DataFrame({"first": counts.first, "last": counts.last}).groupby(counts.group)
+    for name, micros in ends.agg({"first": "min", "last": "max"}).items():
+        answer[name] = pd.to_datetime(micros, unit="us", utc=True)
     answer["share"] = answer["n"] / answer.groupby(["gateway", "port"])["n"].transform("sum")
     return typed(answer, _OPERATORS)
 

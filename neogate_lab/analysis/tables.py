@@ -17,7 +17,7 @@ import pandas as pd
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.schema import TABLES, Column
 
-__all__ = ["Data", "column_of", "fetch", "opened", "typed"]
+__all__ = ["Data", "column_of", "fetch", "opened", "micros", "typed", "utc"]
 
 Data = Any
 """A DataFrame, a `Store`, a path or URL of Parquet, or an Ibis table."""
@@ -114,6 +114,11 @@ def column_of(table: str, name: str) -> Column:
 def utc(times: pd.Series) -> pd.Series:
     """Times as `datetime64[us, UTC]`; some engines answer naive ones, some in nanoseconds."""
     return pd.to_datetime(times, utc=True).astype("datetime64[us, UTC]")
+
+
+def micros(times: pd.Series) -> np.ndarray[Any, Any]:
+    """Microseconds since 1970 of times without a missing one."""
+    return utc(times).astype("int64").to_numpy()
 
 
 def _typed(column: Column, values: pd.Series) -> Any:
