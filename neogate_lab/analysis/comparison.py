@@ -38,7 +38,7 @@ import numpy as np
 import pandas as pd
 
 from neogate_lab.analysis import readings
-from neogate_lab.analysis.series import refresh_by_port
+from neogate_lab.analysis.series import in_order, refresh_by_port
 from neogate_lab.analysis.tables import Data, column_of, fetch, micros, opened, typed
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.schema import GATEWAY, PORT, Column
@@ -154,7 +154,7 @@ def _sides(data: Data, a: Any, b: Any, by: str) -> tuple[pd.DataFrame, pd.Series
     value = pd.to_numeric(rows["rssi_dbm"]).astype("Float64").to_numpy(float, na_value=np.nan)
     rows["value"] = np.where(rows["ok"], value, np.nan)
     rows["second"] = micros(rows["time"]) / 1e6
-    rows = rows.sort_values(["gateway", "port", "second"], kind="stable", ignore_index=True)
+    rows = in_order(rows)
     refresh = refresh_by_port(rows)
     rows["refresh"] = np.where(np.isnan(refresh), readings.UNSEEN_REFRESH, refresh)
     found = rows[by].isin([a, b])

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neogate_lab.analysis.tables import fetch, micros
+from neogate_lab.analysis.tables import fetch, micros, since_1970
 
-__all__ = ["Counts", "Quantiles", "bucket", "counted", "numbered"]
+__all__ = ["Counts", "Quantiles", "counted", "numbered"]
 
 Array = np.ndarray[Any, Any]
 
@@ -95,11 +95,13 @@ def counted(table: Any, keys: list[str], stretch: int | None = None) -> Counts:
     keys : list of str
         Columns that make a group.
     stretch : int, optional
-        Also group by stretches of so many seconds: `bucket` in the keys, their start since 1970.
+        Also group by stretches of so many seconds: `bucket` in the keys, their start in
+        microseconds since 1970.
     """
     names = list(keys)
     if stretch is not None:
-        table = table.mutate(bucket=bucket(table, stretch))
+        time = since_1970(table)
+        table = table.mutate(bucket=time - time % (stretch * 1_000_000))
         names.append("bucket")
     # Under names of its own: groups may be made of rssi_dbm or registered, too.
     table = table.mutate(n_value=table.ok.ifelse(table.rssi_dbm, None))
@@ -117,7 +119,7 @@ def counted(table: Any, keys: list[str], stretch: int | None = None) -> Counts:
     if stretch is None:
         first, last = (micros(rows[name]) for name in span)
     else:
-        first = rows["bucket"].to_numpy() * 1_000_000
+        first = rows["bucket"].to_numpy()
         last = first + stretch * 1_000_000
     (group,), there = numbered([rows], names)
     return Counts(
@@ -128,11 +130,6 @@ def counted(table: Any, keys: list[str], stretch: int | None = None) -> Counts:
         first,
         last,
     )
-
-
-def bucket(table: Any, stretch: int) -> Any:
-    """The start of each row's stretch of time, in seconds since 1970: alike on all engines."""
-    return table.time.epoch_seconds().cast("int64") // stretch * stretch
 
 
 def numbered(

@@ -73,12 +73,12 @@ def refresh_period(time: Array, value: Array) -> float:
         for part in pieces
         for stretch in np.array_split(part, max(1, len(part) // _CHUNK))
         if len(stretch) >= _FEWEST_CHANGES
-    ] or [at]
+    ]
     if len(stretches) > _MOST_STRETCHES:
         stretches = stretches[:: -(-len(stretches) // _MOST_STRETCHES)]
     found = np.array([_lattice(stretch - stretch[0]) for stretch in stretches])
     seen = found[~np.isnan(found)]
-    return float(np.median(seen)) * tick if 2 * len(seen) > len(found) else np.nan
+    return float(np.median(seen)) * tick if len(seen) and 2 * len(seen) > len(found) else np.nan
 
 
 def _lattice(at: Array) -> float:

@@ -9,17 +9,18 @@ import numpy as np
 import pandas as pd
 
 from neogate_lab.analysis import readings
-from neogate_lab.analysis.counts import Counts, bucket, numbered
-from neogate_lab.analysis.tables import fetch, micros
+from neogate_lab.analysis.counts import Counts, numbered
+from neogate_lab.analysis.tables import fetch, micros, since_1970
 
 __all__ = ["in_order", "independent", "refresh_by_port", "series"]
 
 Array = np.ndarray[Any, Any]
 
-_MOST_ROWS = 500_000
+_MOST_ROWS = 1_000_000
 """Up to so many rows are looked at one after the other; of longer tables, stretches all over."""
 
-_STRETCHES = 50
+_SAMPLE = 250_000
+_STRETCHES = 25
 
 _PORT = ["gateway", "port"]
 
@@ -34,54 +35,53 @@ def series(table: Any, keys: list[str], stretch: int | None, counts: Counts) -> 
     keys : list of str
         Columns to fetch.
     stretch : int, optional
-        Also fetch `bucket`, as of `counted`.
+        Also add `bucket`, as of `counted`.
     counts : Counts
         What `counted` said of the same table.
 
     Returns
     -------
     DataFrame
-        gateway, port, the keys, `second` since 1970 and `value`, NaN is none; sorted by gateway,
-        port and second.
+        gateway, port, the keys, `second` since 1970 and `value`, NaN is none; as `in_order` sorts.
     """
     names = list(dict.fromkeys([*_PORT, *keys]))
-    if stretch is not None:
-        table = table.mutate(bucket=bucket(table, stretch))
-        names.append("bucket")
     rows = int(counts.count.sum())
     if rows > _MOST_ROWS:
-        second = table.time.epoch_seconds().cast("int64")
-        first, last = (int(end) // 1_000_000 for end in (counts.first.min(), counts.last.max()))
+        time = since_1970(table)
+        first, last = int(counts.first.min()), int(counts.last.max())
         period = max((last - first) // _STRETCHES, 1)
-        width = max(int(period * _MOST_ROWS / rows), 1)
-        table = table.filter((second - first) % period < width)
+        width = max(int(period * _SAMPLE / rows), 1)
+        table = table.filter((time - first) % period < width)
     value = table.ok.ifelse(table.rssi_dbm, None)
     # Under names of their own: groups may be made of any column, time and port among them.
     found = fetch(table.select(*names, n_time=table.time, n_value=value))
-    found["second"] = micros(found.pop("n_time")) / 1e6
+    time = micros(found.pop("n_time"))
+    if stretch is not None:
+        found["bucket"] = time - time % (stretch * 1_000_000)
+    found["second"] = time / 1e6
     found["value"] = found.pop("n_value").to_numpy(float, na_value=np.nan)
     return in_order(found)
 
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows sorted by gateway, port and second."""
+    """Rows sorted by gateway, port and second, and the number of each port in `place`."""
     (place,), _ = numbered([rows], _PORT)
     order = np.argsort(rows["second"].to_numpy(), kind="stable")
     # Small numbers are sorted by radix.
     small = place.astype(np.int16) if place.max(initial=0) < 1 << 15 else place
     order = order[np.argsort(small[order], kind="stable")]
-    return rows.take(order).reset_index(drop=True)
+    return rows.assign(place=place).take(order).reset_index(drop=True)
 
 
 def refresh_by_port(rows: pd.DataFrame) -> Array:
     """The refresh period of each row's port, in seconds; `rows` as `series` gives them."""
-    (place,), ports = numbered([rows], _PORT)
-    return _refresh(rows, place, len(ports))[place]
+    return _refresh(rows)[rows["place"]]
 
 
-def _refresh(rows: pd.DataFrame, place: Array, ports: int) -> Array:
+def _refresh(rows: pd.DataFrame) -> Array:
     """The refresh period of each port, in seconds; NaN where too few changes show it."""
-    ends = np.searchsorted(place, np.arange(ports + 1))
+    place = rows["place"].to_numpy()
+    ends = np.searchsorted(place, np.arange(place.max(initial=-1) + 2))
     second, value = rows["second"].to_numpy(), rows["value"].to_numpy()
     return np.array(
         [
@@ -111,11 +111,12 @@ def independent(rows: pd.DataFrame, counts: Counts) -> pd.DataFrame:
     (group, known), _ = numbered([rows, counts.keys], names)
     group, there = _placed(group, known)  # a table that grows has new groups by now
     rows, group = rows[there], group[there]
-    (place,), ports = numbered([rows], _PORT)
-    refresh = _refresh(rows, place, len(ports))
+    place, refresh = rows["place"].to_numpy(), _refresh(rows)
     if set(_PORT) <= set(names):
-        (port, known), _ = numbered([counts.keys, ports], _PORT)
+        begin = np.flatnonzero(np.diff(place, prepend=-1))
+        (port, known), _ = numbered([counts.keys, rows[_PORT].take(begin)], _PORT)
         port, seen = _placed(port, known)
+        port = np.append(place[begin], len(refresh))[port]
         usual = np.where(seen, np.append(refresh, np.nan)[port], np.nan)
     else:
         pairs = pd.DataFrame({"group": group, "refresh": refresh[place], "place": place})
@@ -127,7 +128,7 @@ def independent(rows: pd.DataFrame, counts: Counts) -> pd.DataFrame:
         # Stretches leave groups out: those go by their port, or by all.
         alike = told.sum() / max(of.sum(), 1)
         if seen.any():
-            parts = [np.bincount(port[seen], each[seen], len(ports)) for each in (told, of)]
+            parts = [np.bincount(port[seen], each[seen], len(refresh)) for each in (told, of)]
             by_port = np.where(parts[1] > 0, parts[0] / parts[1], alike)
             alike = np.where(seen, np.append(by_port, alike)[port], alike)
         share = np.where(of > 0, told / of, alike)

@@ -150,7 +150,7 @@ def strength_by_hour(data: Data) -> pd.DataFrame:
     """The median signal strength of every hour, all ports together: time, median_dbm."""
     table = opened(data, "signal", ("gateway", "time", "ok", "registered", "rssi_dbm"))
     counts = counted(table, [], 3600)
-    time = utc(pd.to_datetime(counts.keys["bucket"], unit="s", utc=True))
+    time = utc(pd.to_datetime(counts.keys["bucket"], unit="us", utc=True))
     return pd.DataFrame({"time": time, "median_dbm": counts.strength()["median_dbm"]})
 
 
@@ -397,7 +397,7 @@ def _answer(
     frame = answer.join(counts.keys)
     declared = [column_of("signal", key) for key in counts.keys if key != "bucket"]
     if stretch is not None:
-        frame["time"] = pd.to_datetime(frame["bucket"], unit="s", utc=True)
+        frame["time"] = pd.to_datetime(frame["bucket"], unit="us", utc=True)
         declared.append(Column("time", "time", "start of the stretch", "UTC"))
     return typed(frame, [*declared, *columns])
 
