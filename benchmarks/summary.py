@@ -138,7 +138,7 @@ def contest(path: Path, rows: int, rounds: int) -> None:
     frame = store.signal()[["gateway", "port", "time", "ok", "registered", "rssi_dbm"]]
     who: dict[str, Callable[[], Any]] = {
         "signal_summary(parquet)": lambda: ng.signal_summary(files, every="1h"),
-        #"signal_summary(store)": lambda: ng.signal_summary(store, every="1h"),
+        "signal_summary(store)": lambda: ng.signal_summary(store, every="1h"),
         "SQL": lambda: connection.sql(BOTH.format(**places)).df(),
         "SQL, plain": lambda: connection.sql(PLAIN.format(**places)).df(),
         "pandas, plain": lambda: by_pandas(frame),

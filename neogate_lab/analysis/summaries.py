@@ -11,7 +11,7 @@ import pandas as pd
 from neogate_lab import times
 from neogate_lab.analysis.counts import Counts, counted
 from neogate_lab.analysis.series import independent, series
-from neogate_lab.analysis.tables import Data, column_of, fetch, opened, typed, utc
+from neogate_lab.analysis.tables import Data, column_of, fetch, filled, opened, typed, utc
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.schema import GATEWAY, PORT, Column
 
@@ -359,6 +359,7 @@ def latency(data: Data, by: By = ("gateway", "port")) -> pd.DataFrame:
     keys = _keys(by, "signal")
     table = opened(data, "signal", {*keys, "ok", "latency_ms"})
     table = table.filter(table.ok & table.latency_ms.notnull() & ~table.latency_ms.isnan())
+    table = filled(table, keys)
     took = table.latency_ms
     rows = fetch(
         table.group_by(keys).aggregate(

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neogate_lab.errors import InvalidRequest
+from neogate_lab.errors import InvalidRequest, NeogateError
 from neogate_lab.history.schema import TABLES, Column
 
-__all__ = ["Data", "column_of", "fetch", "micros", "opened", "since_1970", "typed", "utc"]
+__all__ = ["Data", "column_of", "fetch", "filled", "micros", "opened", "since_1970", "typed", "utc"]
 
 Data = Any
 """A DataFrame, a `Store`, a path or URL of Parquet, or an Ibis table."""
@@ -56,14 +56,21 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
     elif isinstance(data, str | os.PathLike):
         source = _parquet(os.fspath(data), ibis.duckdb.connect())
     elif _is_store(data):
-        return opened(data.frame(table), table, columns)
+        source = data.table(table)
     else:
         raise InvalidRequest(
             f"a {type(data).__name__} can't be analysed; give a DataFrame of the table {table}, a "
             "Store, a path or URL of Parquet, or an Ibis table"
         )
     _check(source.columns, names, table)
-    return source.select(*names)
+    # Other engines read a gateway called 7 off the path of a partition as a number.
+    schema, declared = source.schema(), TABLES[table]
+    words = {
+        name: source[name].cast("string")
+        for name in names
+        if declared.column(name).kind in ("text", "cat") and not schema[name].is_string()
+    }
+    return source.mutate(**words).select(*names)
 
 
 def fetch(expression: Any) -> pd.DataFrame:
@@ -83,7 +90,9 @@ def fetch(expression: Any) -> pd.DataFrame:
     import pyarrow as pa
 
     try:
-        found = expression.to_pyarrow()
+        found = _run(expression)
+    except NeogateError:
+        raise
     except Exception as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         engine = expression.get_backend().name
@@ -94,6 +103,24 @@ def fetch(expression: Any) -> pd.DataFrame:
     text = [field.name for field in found.schema if pa.types.is_string(field.type)]
     frame: pd.DataFrame = found.to_pandas()
     return frame.fillna(dict.fromkeys(text, "")) if text else frame
+
+
+def _run(expression: Any) -> Any:
+    import duckdb
+
+    try:
+        return expression.to_pyarrow()
+    except duckdb.IOException:  # a store's segments were merged a moment ago: look again
+        return expression.to_pyarrow()
+
+
+def filled(table: Any, names: Collection[str]) -> Any:
+    """The table with its missing words as "", so that they make one group."""
+    import ibis
+
+    schema = table.schema()
+    words = [name for name in names if schema[name].is_string()]
+    return table.mutate(**{name: ibis.coalesce(table[name], "") for name in words})
 
 
 def typed(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
@@ -186,7 +213,7 @@ def _parquet(path: str, connection: Any) -> Any:
         if not path.endswith(".parquet"):
             path = path.rstrip("/") + "/**/*.parquet"
     try:
-        return connection.read_parquet(path, hive_partitioning=True)
+        return connection.read_parquet(path, hive_partitioning=True, hive_types_autocast=False)
     except duckdb.Error as error:
         first = str(error).strip().splitlines()[0]
         raise InvalidRequest(f"{path} can't be read as Parquet: {first}") from error
