@@ -27,6 +27,8 @@ __all__ = [
 
 By = str | Sequence[str]
 
+_ORDER = ["time", "survey", "kind"]
+
 _JOIN = 1.5
 """Ticks further apart than this many of their usual distances have a gap between them."""
 
@@ -221,7 +223,8 @@ def outages(data: Data) -> pd.DataFrame:
         survey=ibis.coalesce(table.survey, ""),
     )
     line = ["gateway", "port"]
-    order = ibis.window(group_by=line, order_by="time")
+    # Two surveys may measure a port at once: their order is the same on every engine.
+    order = ibis.window(group_by=line, order_by=_ORDER)
     ticks = ibis.window(group_by=[*line, "survey"], order_by="time")
     table = table.mutate(
         before=table.kind.lag().over(order),
@@ -289,10 +292,10 @@ def handovers(data: Data) -> pd.DataFrame:
 
     table = opened(data, "signal", ("gateway", "port", "time", "ok", "registered", "network"))
     table = table.filter(table.ok & table.registered & (table.network != ""))
-    order = ibis.window(group_by=["gateway", "port"], order_by="time")
+    order = ibis.window(group_by=["gateway", "port"], order_by=["time", "network"])
     table = table.mutate(before=table.network.lag().over(order), seen=table.time.lag().over(order))
     rows = fetch(table.filter(table.before != table.network))
-    rows = rows.sort_values(["gateway", "port", "time"], ignore_index=True)
+    rows = rows.sort_values(["gateway", "port", "time", "network"], ignore_index=True)
     away = utc(rows["time"]) - utc(rows["seen"])
     rows = rows.assign(after=rows["network"], away_s=away.dt.total_seconds())
     return typed(rows, _HANDOVERS)
@@ -433,7 +436,7 @@ def _runs(rows: pd.DataFrame, usual: pd.DataFrame) -> pd.DataFrame:
     rows = rows.merge(usual, on=["gateway", "port", "survey"], how="left")
     for name in ("time", "time_before"):
         rows[name] = utc(rows[name])
-    rows = rows.sort_values(["gateway", "port", "time"], kind="stable", ignore_index=True)
+    rows = rows.sort_values(["gateway", "port", *_ORDER], ignore_index=True)
     found: list[dict[str, Any]] = []
     for (gateway, port), line in rows.groupby(["gateway", "port"], observed=True, sort=True):
         found += [{"gateway": gateway, "port": port, **run} for run in _runs_of_port(line)]
