@@ -159,9 +159,7 @@ def contest(path: Path, rows: int, rounds: int) -> None:
     print("| who | lowest | median | CPU | ratio of lowest to SQL | to SQL, plain | to pandas |")
     print("|---|---|---|---|---|---|---|")
     for name in who:
-        ratios = " | ".join(
-            f"{min(took[name]) / min(took[base]):.2f}" for base in list(who)[-3:]
-        )
+        ratios = " | ".join(f"{min(took[name]) / min(took[base]):.2f}" for base in list(who)[-3:])
         print(f"| {name} | {min(took[name]):.2f} s | {median(took[name]):.2f} s | "
               f"{min(spent[name]):.2f} s | {ratios} |")  # fmt: skip
     store.close()

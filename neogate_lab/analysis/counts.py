@@ -28,8 +28,9 @@ class Counts:
     """How often each value occurs in each group.
 
     Arrays have one element for each group and value: `group`, 0 … len(keys) - 1; `value`, NaN is
-    none; how many rows had it, were `answered`, and `registered` as well; and the `first` and `last`
-    microsecond since 1970 of them, or of their stretch of time. `keys` has one row a group, sorted.
+    none; how many rows had it, were `answered`, and `registered` as well; and `first` and `last` of
+    them, or of their stretch of time, in microseconds since 1970. `keys` has one row a group,
+    sorted.
     """
 
     keys: pd.DataFrame
@@ -122,19 +123,14 @@ def counted(table: Any, keys: list[str], stretch: int | None = None) -> Counts:
         first = rows["bucket"].to_numpy()
         last = first + stretch * 1_000_000
     (group,), there = numbered([rows], names)
-    return Counts(
-        there,
-        group,
-        rows["n_value"].to_numpy(float, na_value=np.nan),
-        *(rows[name].to_numpy() for name in ("n_rows", "n_answered", "n_registered")),
-        first,
-        last,
+    n_rows, n_answered, n_registered = (
+        rows[name].to_numpy() for name in ("n_rows", "n_answered", "n_registered")
     )
+    value = rows["n_value"].to_numpy(float, na_value=np.nan)
+    return Counts(there, group, value, n_rows, n_answered, n_registered, first, last)
 
 
-def numbered(
-    frames: Sequence[pd.DataFrame], names: list[str]
-) -> tuple[list[Array], pd.DataFrame]:
+def numbered(frames: Sequence[pd.DataFrame], names: list[str]) -> tuple[list[Array], pd.DataFrame]:
     """Number the groups that frames have in common by what their columns hold.
 
     Returns
@@ -182,6 +178,7 @@ class Quantiles:
         self._start = np.cumsum(self._n) - self._n
 
     def __call__(self, share: float) -> Array:
+        """The value of each group below which this share of its values lies; NaN for no values."""
         if not len(self._value):
             return np.full(len(self._n), np.nan)
         place = share * (self._n - 1)

@@ -158,8 +158,7 @@ def _told(
     part = np.cumsum(new) - 1
     used = np.where(np.isnan(refresh), readings.UNSEEN_REFRESH, refresh)
     second, value, each = (
-        array[valued][order]
-        for array in (rows["second"].to_numpy(), value, used[place])
+        array[valued][order] for array in (rows["second"].to_numpy(), value, used[place])
     )
     thin = readings.thinned(part, second, value, each)
     owner = code[new] // max(len(refresh), 1)

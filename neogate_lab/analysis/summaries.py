@@ -1,4 +1,4 @@
-"""Recorded measurements and messages as small tables of answers; never a comparison or a picture."""
+"""Measurements and messages as small tables of answers; never a comparison or a picture."""
 
 from __future__ import annotations
 
@@ -399,7 +399,7 @@ def _answer(
     counts: Counts, answer: pd.DataFrame, stretch: int | None, columns: Sequence[Column]
 ) -> pd.DataFrame:
     frame = answer.join(counts.keys)
-    declared = [column_of("signal", key) for key in counts.keys if key != "bucket"]
+    declared = [column_of("signal", key) for key in map(str, counts.keys) if key != "bucket"]
     if stretch is not None:
         frame["time"] = pd.to_datetime(frame["bucket"], unit="us", utc=True)
         declared.append(Column("time", "time", "start of the stretch", "UTC"))

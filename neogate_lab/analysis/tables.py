@@ -153,7 +153,7 @@ def since_1970(table: Any) -> Any:
     if table.get_backend().name != "duckdb":
         return table.time.epoch_seconds().cast("int64") * 1_000_000
 
-    @ibis.udf.scalar.builtin(signature=((table.time.type(),), "int64"))
+    @ibis.udf.scalar.builtin(signature=((table.time.type(),), "int64"))  # type: ignore[untyped-decorator]
     def epoch_us(time: Any) -> int: ...  # type: ignore[empty-body]
 
     return epoch_us(table.time)

@@ -1,4 +1,4 @@
-"""Real engines beside this process's DuckDB: a PostgreSQL server, Spark in its JVM; never a test."""
+"""Real engines: a PostgreSQL server of its own, and Spark in its JVM; never a test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def postgres_server() -> Iterator[Any]:
         import ibis
         import psycopg  # noqa: F401 - what Ibis needs to connect
     except ImportError:
-        missing("no psycopg: pip install -e '.[engines]'")
+        missing("psycopg: pip install 'neogate-lab[engines]'")
     commands = _postgres_commands()
     # Not below pytest's own folder, which the server's user may not enter.
     folder = Path(tempfile.mkdtemp(prefix="neogate-postgres-"))
@@ -68,7 +68,7 @@ def _postgres_commands() -> Path:
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     found = shutil.which("initdb", path=os.pathsep.join([os.environ["PATH"], *map(str, folders)]))
     if found is None:
-        missing("no initdb: apt-get install postgresql")
+        missing("initdb: apt-get install postgresql")
     return Path(found).resolve().parent
 
 
@@ -85,12 +85,11 @@ def spark_session(folder: Path) -> Iterator[Any]:
     try:
         from pyspark.sql import SparkSession
     except ImportError:
-        missing("no pyspark: pip install -e '.[engines]'")
+        missing("pyspark: pip install 'neogate-lab[engines]'")
     if shutil.which("java") is None:
-        missing("no java: apt-get install openjdk-17-jre-headless")
+        missing("java: apt-get install openjdk-17-jre-headless")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        patch.setenv("JAVA_TOOL_OPTIONS", f"-Dderby.system.home={folder}")
         session = (
             SparkSession.builder.master("local[2]")
             .config("spark.ui.enabled", "false")

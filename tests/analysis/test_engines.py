@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import ibis
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +16,9 @@ from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.frames import arrow_schema, frame_of
 from neogate_lab.history.schema import TABLES
 from tests.analysis.engines import postgres_server, spark_session
-from tests.analysis.radio import at, failed, frame, measured, row
+from tests.analysis.radio import at, failed, frame, measured
+
+README = Path(__file__).parents[2] / "README.md"
 
 QUESTIONS = {
     "signal_summary": ng.signal_summary,
@@ -87,7 +88,7 @@ def messages():
 
 def without_labels(data):
     """As another tool may leave it: words plain, no label missing instead of empty."""
-    plain = data.astype({name: "object" for name in data.select_dtypes("category")})
+    plain = data.astype(dict.fromkeys(data.select_dtypes("category"), "object"))
     return plain.assign(label=[None if i % 3 == 0 else w for i, w in enumerate(plain["label"])])
 
 
@@ -178,7 +179,9 @@ def test_postgresql_gives_equal_answers(subtests):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # py4j leaves them to be found
+@pytest.mark.filterwarnings(
+    "ignore:unclosed <socket:ResourceWarning"
+)  # py4j leaves them to be found
 def test_spark_gives_equal_answers(tmp_path, subtests):
     paths = files(tmp_path)
     with spark_session(tmp_path) as spark:
@@ -186,3 +189,18 @@ def test_spark_gives_equal_answers(tmp_path, subtests):
         ask_all(subtests, {
             name: connection.read_parquet(str(path)) for name, path in paths.items()
         })  # fmt: skip
+        with subtests.test("as the README says"):
+            (lines,) = re.findall(r"```python\n(import ibis\n.*?)```", README.read_text(), re.S)
+            assert len(lines.splitlines()) <= 5
+            url = "s3a://measurements/signal"
+            assert url in lines
+            names = {"ng": ng}
+            exec(lines.replace(url, str(paths["signal"])), names)
+            pd.testing.assert_frame_equal(names["hours"], ng.signal_summary(untidy(), every="1h"))
+
+
+def test_what_an_engine_can_not_do_is_told_in_a_sentence():
+    few = untidy()[["gateway", "port", "ok", "latency_ms"]].head(3).astype({"gateway": "str"})
+    table = ibis.sqlite.connect().create_table("signal", few)
+    with pytest.raises(InvalidRequest, match=r"^sqlite can't answer this .*: export the table to"):
+        ng.latency(table)
