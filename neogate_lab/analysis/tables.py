@@ -50,9 +50,16 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
     names = [name for name in TABLES[table].names if name in columns]
     if isinstance(data, ibis.Table):
         source = data
+        try:
+            source.get_backend()
+        except ibis.common.exceptions.IbisError as error:
+            raise InvalidRequest(
+                "this Ibis table belongs to no connection: take it from one, as con.table(…) or "
+                "con.read_parquet(…)"
+            ) from error
     elif isinstance(data, pd.DataFrame):
         _check(data.columns, names, table)
-        source = ibis.duckdb.connect().create_table(table, _plain(data[names]), temp=True)
+        source = ibis.duckdb.connect().create_table(table, _plain(data[names], table), temp=True)
     elif isinstance(data, str | os.PathLike):
         source = _parquet(os.fspath(data), ibis.duckdb.connect())
     elif _is_store(data):
@@ -63,14 +70,28 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
             "Store, a path or URL of Parquet, or an Ibis table"
         )
     _check(source.columns, names, table)
-    # Other engines read a gateway called 7 off the path of a partition as a number.
-    schema, declared = source.schema(), TABLES[table]
-    words = {
-        name: source[name].cast("string")
-        for name in names
-        if declared.column(name).kind in ("text", "cat") and not schema[name].is_string()
-    }
-    return source.mutate(**words).select(*names)
+    return source.select(**{name: _fitting(TABLES[table].column(name), source) for name in names})
+
+
+def _fitting(column: Column, source: Any) -> Any:
+    """A column of the declared type, where another tool or engine keeps it a little otherwise."""
+    values = source[column.name]
+    found = values.type()
+    if column.kind in ("text", "cat"):
+        # Partitions by gateway make a number of one that is called 7.
+        return values if found.is_string() else values.cast("string")
+    fits, wanted = {
+        "time": (found.is_timestamp(), "timestamp('UTC')"),
+        "flag": (found.is_boolean(), "boolean"),
+    }.get(column.kind, (found.is_numeric(), "float64"))
+    if fits:
+        return values
+    if found.is_null() or (column.kind == "flag" and found.is_integer()):
+        return values.cast(wanted)
+    raise InvalidRequest(
+        f"this is not the table as declared: its column {column.name} is {found}, which is no "
+        f"{wanted.partition('(')[0]}; read exports with read_parquet or read_csv"
+    )
 
 
 def fetch(expression: Any) -> pd.DataFrame:
@@ -180,10 +201,16 @@ def _typed(column: Column, values: pd.Series) -> Any:
     return pd.to_numeric(values).astype("Float64").astype(whole).array
 
 
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Categories as the words that they are, for engines that know only words."""
-    words = [name for name in frame if isinstance(frame[name].dtype, pd.CategoricalDtype)]
-    return frame.astype(dict.fromkeys(words, "str")) if words else frame
+def _plain(frame: pd.DataFrame, table: str) -> pd.DataFrame:
+    """What engines know: categories as the words that they are, columns of nothing with a type."""
+    kinds = {"text": "str", "cat": "str", "flag": "boolean", "time": "datetime64[us, UTC]"}
+    made = {}
+    for name in frame:
+        column = TABLES[table].column(str(name))
+        nothing = frame[name].dtype == object and not frame[name].notna().any()
+        if nothing or isinstance(frame[name].dtype, pd.CategoricalDtype):
+            made[name] = kinds.get(column.kind, "Float64") if nothing else "str"
+    return frame.astype(made) if made else frame
 
 
 def _is_store(data: object) -> bool:

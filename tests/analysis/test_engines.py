@@ -42,12 +42,12 @@ COMPARISONS = {
 def untidy():
     """Gaps, repeats, no values, failures, outages, operators, gateways, two surveys at once."""
     rows = []
-    for gateway, port in (("7", 1), ("7", 2), ("lab:5038", 1)):
+    for seed, (gateway, port) in enumerate((("7", 1), ("7", 2), ("lab:5038", 1))):
         for place, label in enumerate(("sill", "roof")):
             rows += [
                 each | {"gateway": gateway, "survey": label}
                 for each in measured(
-                    10 * port + place, begin=3 * port + 1800 * place, port=port, label=label,
+                    10 * seed + place, begin=3 * port + 1800 * place, port=port, label=label,
                     seconds=1800, every=10 + 5 * place, refresh=20, noise=2, level=12 + 3 * place,
                 )
             ]  # fmt: skip
@@ -197,6 +197,24 @@ def test_spark_gives_equal_answers(tmp_path, subtests):
             names = {"ng": ng}
             exec(lines.replace(url, str(paths["signal"])), names)
             pd.testing.assert_frame_equal(names["hours"], ng.signal_summary(untidy(), every="1h"))
+
+
+def test_what_is_no_such_table_is_told_in_a_sentence():
+    unbound = ibis.table({"gateway": "string"}, name="signal")
+    with pytest.raises(InvalidRequest, match="belongs to no connection"):
+        ng.outages(unbound)
+    words = ibis.memtable(untidy().astype("str"))
+    with pytest.raises(InvalidRequest, match="column time is string, which is no timestamp"):
+        ng.outages(words)
+
+
+def test_flags_as_numbers_and_columns_of_nothing_are_understood():
+    data = untidy().assign(roaming=None, label=None)
+    numbers = data.astype({"ok": "Int8", "registered": "Int8", "up": "Int8"})
+    pd.testing.assert_frame_equal(ng.outages(numbers), ng.outages(data))
+    pd.testing.assert_frame_equal(
+        ng.signal_summary(numbers, by="label"), ng.signal_summary(data, by="label")
+    )
 
 
 def test_what_an_engine_can_not_do_is_told_in_a_sentence():
