@@ -19,6 +19,15 @@ from neogate_lab.history.schema import TABLES, Column
 
 __all__ = ["Data", "column_of", "fetch", "filled", "micros", "opened", "since_1970", "typed", "utc"]
 
+_ENGINE_TYPES = {
+    "time": "timestamp('UTC')",
+    "text": "string",
+    "cat": "string",
+    "flag": "boolean",
+    "float": "float64",
+    **{kind: kind for kind in ("int8", "int16", "int32", "int64")},
+}
+
 Data = Any
 """A DataFrame, a `Store`, a path or URL of Parquet, or an Ibis table."""
 
@@ -47,7 +56,8 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
     """
     import ibis
 
-    names = [name for name in TABLES[table].names if name in columns]
+    declared = TABLES[table]
+    names = [name for name in declared.names if name in columns]
     if isinstance(data, ibis.Table):
         source = data
         try:
@@ -58,8 +68,9 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
                 "con.read_parquet(…)"
             ) from error
     elif isinstance(data, pd.DataFrame):
-        _check(data.columns, names, table)
-        source = ibis.duckdb.connect().create_table(table, _plain(data[names], table), temp=True)
+        present = [name for name in names if name in data.columns]
+        _check([*present, *(column.name for column in declared.later(present))], names, table)
+        source = ibis.duckdb.connect().create_table(table, _plain(data[present], table), temp=True)
     elif isinstance(data, str | os.PathLike):
         source = _parquet(os.fspath(data), ibis.duckdb.connect())
     elif _is_store(data):
@@ -69,22 +80,25 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
             f"a {type(data).__name__} can't be analysed; give a DataFrame of the table {table}, a "
             "Store, a path or URL of Parquet, or an Ibis table"
         )
+    absent = [column for column in declared.later(source.columns) if column.name in names]
+    if absent:  # written before these columns came
+        source = source.mutate(
+            **{column.name: ibis.null(_ENGINE_TYPES[column.kind]) for column in absent}
+        )
     _check(source.columns, names, table)
-    return source.select(**{name: _fitting(TABLES[table].column(name), source) for name in names})
+    return source.select(**{name: _fitting(declared.column(name), source) for name in names})
 
 
 def _fitting(column: Column, source: Any) -> Any:
     """A column of the declared type, where another tool or engine keeps it a little otherwise."""
     values = source[column.name]
     found = values.type()
+    wanted = _ENGINE_TYPES[column.kind]
     if column.kind in ("text", "cat"):
         # Partitions by gateway make a number of one that is called 7.
-        return values if found.is_string() else values.cast("string")
-    fits, wanted = {
-        "time": (found.is_timestamp(), "timestamp('UTC')"),
-        "flag": (found.is_boolean(), "boolean"),
-    }.get(column.kind, (found.is_numeric(), "float64"))
-    if fits:
+        return values if found.is_string() else values.cast(wanted)
+    fits = {"time": found.is_timestamp(), "flag": found.is_boolean()}
+    if fits.get(column.kind, found.is_numeric()):
         return values
     if found.is_null() or (column.kind == "flag" and found.is_integer()):
         return values.cast(wanted)

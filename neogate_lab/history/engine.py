@@ -100,12 +100,12 @@ def _backend() -> type[Any]:
             table = self.source.table
             paths, rest = self.source.parts()
             self.con.register(f"{table.name} in the journal", _plain(rest))
-            names = ", ".join(f'"{name}"' for name in table.names)
-            parts = [f'SELECT {names} FROM "{table.name} in the journal"']  # noqa: S608 - names come from the schema
+            query = f'SELECT * FROM "{table.name} in the journal"'  # noqa: S608 - a name from the schema
             if paths:
                 files = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-                parts.insert(0, f"SELECT {names} FROM read_parquet([{files}])")  # noqa: S608 - as above
-            query = " UNION ALL ".join(parts)
+                # Columns that came later are in no file from before.
+                segments_of = f"read_parquet([{files}], union_by_name = true)"
+                query += f" UNION ALL BY NAME SELECT * FROM {segments_of}"  # noqa: S608 - as above
             self.con.execute(f'CREATE OR REPLACE TEMP VIEW "{table.name}" AS {query}')
 
     return StoreBackend
