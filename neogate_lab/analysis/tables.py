@@ -122,8 +122,6 @@ def fetch(expression: Any) -> pd.DataFrame:
     InvalidRequest
         Its engine can't; in one sentence.
     """
-    import pyarrow as pa
-
     try:
         found = _run(expression)
     except NeogateError:
@@ -135,7 +133,7 @@ def fetch(expression: Any) -> pd.DataFrame:
             f"{engine} can't answer this ({first}): export the table to Parquet and give its path "
             "or URL, which DuckDB reads here"
         ) from error
-    text = [field.name for field in found.schema if pa.types.is_string(field.type)]
+    text = [name for name, kind in expression.schema().items() if kind.is_string()]
     frame: pd.DataFrame = found.to_pandas()
     return frame.fillna(dict.fromkeys(text, "")) if text else frame
 
