@@ -57,6 +57,8 @@ def rows_from(first: int, count: int) -> pa.Table:
         "rssi_dbm": pa.array((2 * raw - 113).astype("int16"), mask=unknown),
         "rssi_bound": words(["", ">="], raw == 31),
         "ber": pa.array(chance.integers(0, 8, count).astype("int8"), mask=unknown),
+        "power": pa.array(np.ones(count, bool), mask=unknown),
+        "sim": pa.array(np.ones(count, bool), mask=unknown),
         "up": pa.array(~unknown),
         "registered": pa.array(np.ones(count, bool), mask=unknown),
         "roaming": pa.array(np.zeros(count, bool), mask=unknown),

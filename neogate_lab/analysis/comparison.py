@@ -38,8 +38,17 @@ import numpy as np
 import pandas as pd
 
 from neogate_lab.analysis import readings
-from neogate_lab.analysis.summaries import refresh_by_port
-from neogate_lab.analysis.tables import Data, column_of, fetch, opened, typed, utc
+from neogate_lab.analysis.series import in_order, refresh_by_port
+from neogate_lab.analysis.tables import (
+    Data,
+    column_of,
+    fetch,
+    filled,
+    micros,
+    opened,
+    since_1970,
+    typed,
+)
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.schema import GATEWAY, PORT, Column
 
@@ -141,21 +150,32 @@ def compare(data: Data, a: Any, b: Any, by: str = "label", overall: bool = False
 def _sides(data: Data, a: Any, b: Any, by: str) -> tuple[pd.DataFrame, pd.Series]:
     """The measurements of both sides, sorted, with side 0 or 1 and each port's refresh period."""
     names = {by, "gateway", "port", "time", "ok", "registered", "rssi_dbm"}
-    table = opened(data, "signal", names)
-    # The refresh period belongs to the port, whatever is compared: all of its rows tell of it.
-    rows = fetch(table)
-    found = rows[by].isin([a, b])
+    table = filled(opened(data, "signal", names), {"gateway"})
+    # The refresh period belongs to the port, whatever is compared: all of its rows tell of it that
+    # lie between the first and the last of both sides.
+    time = since_1970(table)
+    places = list(dict.fromkeys((by, "gateway", "port")))
+    there = fetch(table.group_by(places).aggregate(n_first=time.min(), n_last=time.max()))
     for side in (a, b):
-        if not (rows[by] == side).any():
-            there = ", ".join(repr(each) for each in sorted(rows[by].dropna().unique())[:12])
-            raise InvalidRequest(f"nothing was measured with {by} {side!r}; there is {there}")
+        if not (there[by] == side).any():
+            known = ", ".join(repr(each) for each in sorted(there[by].dropna().unique())[:12])
+            raise InvalidRequest(f"nothing was measured with {by} {side!r}; there is {known}")
+    there = there[there[by].isin([a, b])]
+    rows = fetch(
+        table.filter(
+            table.gateway.isin(there["gateway"].unique().tolist()),
+            table.port.isin(there["port"].dropna().unique().tolist()),
+            time.between(int(there["n_first"].min()), int(there["n_last"].max())),
+        )
+    )
     for flag in ("ok", "registered"):
         rows[flag] = rows[flag].astype("boolean").fillna(False).astype(bool)
     value = pd.to_numeric(rows["rssi_dbm"]).astype("Float64").to_numpy(float, na_value=np.nan)
     rows["value"] = np.where(rows["ok"], value, np.nan)
-    rows["second"] = utc(rows["time"]).astype("int64") / 1e6
-    rows = rows.sort_values(["gateway", "port", "second"], kind="stable", ignore_index=True)
-    rows["refresh"] = refresh_by_port(rows).fillna(readings.UNSEEN_REFRESH)
+    rows["second"] = micros(rows["time"]) / 1e6
+    rows = in_order(rows)
+    refresh = refresh_by_port(rows)
+    rows["refresh"] = np.where(np.isnan(refresh), readings.UNSEEN_REFRESH, refresh)
     found = rows[by].isin([a, b])
     rows = rows[found].assign(side=(rows.loc[found, by] == b).astype(int))
     line = ["side", *(name for name in ("gateway", "port") if name != by)]

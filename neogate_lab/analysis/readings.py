@@ -25,6 +25,7 @@ _STEP = 2.0
 
 _FEWEST_CHANGES = 5
 _CHUNK = 48
+_DARK = 60  # ticks
 _MOST_STRETCHES = 9
 _MOST_CANDIDATES = 40_000
 _MOST_BATCHES = 60
@@ -63,12 +64,21 @@ def refresh_period(time: Array, value: Array) -> float:
     at = time[1:][change] / tick
     if len(at) < _FEWEST_CHANGES:
         return np.nan
-    stretches = np.array_split(at, max(1, len(at) // _CHUNK))
+    # Nobody knows what the lattice did while nothing was read for long.
+    dark = np.flatnonzero(passed > _DARK * tick)
+    piece = np.searchsorted(dark, np.flatnonzero(change))
+    pieces = np.split(at, np.flatnonzero(np.diff(piece)) + 1)
+    stretches = [
+        stretch
+        for part in pieces
+        for stretch in np.array_split(part, max(1, len(part) // _CHUNK))
+        if len(stretch) >= _FEWEST_CHANGES
+    ]
     if len(stretches) > _MOST_STRETCHES:
         stretches = stretches[:: -(-len(stretches) // _MOST_STRETCHES)]
     found = np.array([_lattice(stretch - stretch[0]) for stretch in stretches])
     seen = found[~np.isnan(found)]
-    return float(np.median(seen)) * tick if 2 * len(seen) > len(found) else np.nan
+    return float(np.median(seen)) * tick if len(seen) and 2 * len(seen) > len(found) else np.nan
 
 
 def _lattice(at: Array) -> float:

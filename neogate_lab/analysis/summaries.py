@@ -1,8 +1,4 @@
-"""Recorded measurements and messages as small tables of answers; never a comparison or a picture.
-
-CSQ has 32 values, so the engine only counts how often each occurs; means, medians and quantiles
-come from those counts and are the same on every engine.
-"""
+"""Measurements and messages as small tables of answers; never a comparison or a picture."""
 
 from __future__ import annotations
 
@@ -13,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from neogate_lab import times
-from neogate_lab.analysis import readings
-from neogate_lab.analysis.tables import Data, column_of, fetch, opened, typed, utc
+from neogate_lab.analysis.counts import Counts, counted
+from neogate_lab.analysis.series import independent, series
+from neogate_lab.analysis.tables import Data, column_of, fetch, filled, opened, typed, utc
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.schema import GATEWAY, PORT, Column
 
@@ -30,13 +27,10 @@ __all__ = [
 
 By = str | Sequence[str]
 
+_ORDER = ["time", "survey", "kind"]
+
 _JOIN = 1.5
 """Ticks further apart than this many of their usual distances have a gap between them."""
-
-_MOST_SERIES_ROWS = 1_000_000
-"""Up to so many rows are looked at one after the other; of longer tables, stretches all over."""
-
-_STRETCHES = 50
 
 _AVAILABILITY = (
     Column("n", "int64", "scheduled measurements"),
@@ -147,29 +141,28 @@ def signal_summary(
         "signal",
         {*keys, "time", "gateway", "port", "ok", "registered", "rssi_dbm"},
     )
-    counts, groups = _counts(table, keys, stretch)
-    answer = _strength(counts, groups)
-    answer["availability"] = _availability(counts, len(groups))["availability"]
-    series = _series(table, keys, stretch)
-    answer = answer.join(_independent(series, groups, answer["n_values"]))
-    return _answer(groups, answer, keys, stretch, "signal", _SUMMARY)
+    counts = counted(table, keys, stretch)
+    rows = series(table, keys, stretch, counts)
+    answer = counts.strength().join(independent(rows, counts))
+    answer["availability"] = counts.availability()["availability"]
+    return _answer(counts, answer, stretch, _SUMMARY)
 
 
 def strength_by_hour(data: Data) -> pd.DataFrame:
     """The median signal strength of every hour, all ports together: time, median_dbm."""
     table = opened(data, "signal", ("gateway", "time", "ok", "registered", "rssi_dbm"))
-    counts, groups = _counts(table, [], 3600)
-    frame = _strength(counts, groups).join(groups)
-    time = pd.to_datetime(frame["bucket"], unit="s", utc=True).astype("datetime64[us, UTC]")
-    return pd.DataFrame({"time": time, "median_dbm": frame["median_dbm"]})
+    counts = counted(table, [], 3600)
+    time = utc(pd.to_datetime(counts.keys["bucket"], unit="us", utc=True))
+    return pd.DataFrame({"time": time, "median_dbm": counts.strength()["median_dbm"]})
 
 
 def value_counts(data: Data, by: str) -> pd.DataFrame:
     """How often each value occurs while registered: `by`, value (NaN: none), count."""
     table = opened(data, "signal", {by, "time", "ok", "registered", "rssi_dbm"})
-    counts, _ = _counts(table.filter(table.ok & table.registered), [by], None)
-    totals = counts.groupby([by, "value"], observed=True, dropna=False)["count"].sum()
-    return totals.reset_index()
+    counts = counted(table.filter(table.ok & table.registered), [by])
+    found = counts.keys.take(counts.group).reset_index(drop=True)
+    found["value"], found["count"] = counts.value, counts.count
+    return found.sort_values([by, "value"], ignore_index=True)
 
 
 def availability(
@@ -196,10 +189,8 @@ def availability(
     keys = _keys(by, "signal")
     stretch = _whole_seconds(every)
     table = opened(data, "signal", {*keys, "time", "ok", "registered", "rssi_dbm"})
-    counts, groups = _counts(table, keys, stretch)
-    return _answer(
-        groups, _availability(counts, len(groups)), keys, stretch, "signal", _AVAILABILITY
-    )
+    counts = counted(table, keys, stretch)
+    return _answer(counts, counts.availability(), stretch, _AVAILABILITY)
 
 
 def outages(data: Data) -> pd.DataFrame:
@@ -232,7 +223,8 @@ def outages(data: Data) -> pd.DataFrame:
         survey=ibis.coalesce(table.survey, ""),
     )
     line = ["gateway", "port"]
-    order = ibis.window(group_by=line, order_by="time")
+    # Two surveys may measure a port at once: their order is the same on every engine.
+    order = ibis.window(group_by=line, order_by=_ORDER)
     ticks = ibis.window(group_by=[*line, "survey"], order_by="time")
     table = table.mutate(
         before=table.kind.lag().over(order),
@@ -273,10 +265,11 @@ def operators(data: Data) -> pd.DataFrame:
     """
     keys = ["gateway", "port", "network"]
     table = opened(data, "signal", {*keys, "time", "ok", "registered", "rssi_dbm"})
-    counts, groups = _counts(table.filter(table.ok & table.registered), keys, None)
-    answer = _strength(counts, groups)
-    span = counts.groupby("group").agg(first=("first", "min"), last=("last", "max"))
-    answer = answer.join(span).join(groups)
+    counts = counted(table.filter(table.ok & table.registered), keys)
+    answer = counts.strength().join(counts.keys)
+    ends = pd.DataFrame({"first": counts.first, "last": counts.last}).groupby(counts.group)
+    for name, micros in ends.agg({"first": "min", "last": "max"}).items():
+        answer[name] = pd.to_datetime(micros, unit="us", utc=True)
     answer["share"] = answer["n"] / answer.groupby(["gateway", "port"])["n"].transform("sum")
     return typed(answer, _OPERATORS)
 
@@ -299,10 +292,10 @@ def handovers(data: Data) -> pd.DataFrame:
 
     table = opened(data, "signal", ("gateway", "port", "time", "ok", "registered", "network"))
     table = table.filter(table.ok & table.registered & (table.network != ""))
-    order = ibis.window(group_by=["gateway", "port"], order_by="time")
+    order = ibis.window(group_by=["gateway", "port"], order_by=["time", "network"])
     table = table.mutate(before=table.network.lag().over(order), seen=table.time.lag().over(order))
     rows = fetch(table.filter(table.before != table.network))
-    rows = rows.sort_values(["gateway", "port", "time"], ignore_index=True)
+    rows = rows.sort_values(["gateway", "port", "time", "network"], ignore_index=True)
     away = utc(rows["time"]) - utc(rows["seen"])
     rows = rows.assign(after=rows["network"], away_s=away.dt.total_seconds())
     return typed(rows, _HANDOVERS)
@@ -369,6 +362,7 @@ def latency(data: Data, by: By = ("gateway", "port")) -> pd.DataFrame:
     keys = _keys(by, "signal")
     table = opened(data, "signal", {*keys, "ok", "latency_ms"})
     table = table.filter(table.ok & table.latency_ms.notnull() & ~table.latency_ms.isnan())
+    table = filled(table, keys)
     took = table.latency_ms
     rows = fetch(
         table.group_by(keys).aggregate(
@@ -401,188 +395,14 @@ def _whole_seconds(every: times.Period | None) -> int | None:
     return int(length)
 
 
-def _bucket(table: Any, stretch: int) -> Any:
-    return table.time.epoch_seconds().cast("int64") // stretch * stretch
-
-
-def _counts(table: Any, keys: list[str], stretch: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """How often each value occurs in each group (its number in `group`), and the groups."""
-    names = list(keys)
-    if stretch is not None:
-        table = table.mutate(bucket=_bucket(table, stretch))
-        names.append("bucket")
-    kinds = [name for name in ("ok", "registered", "rssi_dbm") if name not in names]
-    counts = fetch(
-        table.group_by([*names, *kinds]).aggregate(
-            count=table.count(), first=table.time.min(), last=table.time.max()
-        )
-    )
-    for flag in ("ok", "registered"):
-        counts[flag] = counts[flag].astype("boolean").fillna(False).astype(bool)
-    value = pd.to_numeric(counts["rssi_dbm"]).astype("Float64").to_numpy(float, na_value=np.nan)
-    counts["value"] = np.where(counts["ok"], value, np.nan)
-    counts["count"] = counts["count"].astype("int64")
-    counts["group"] = counts.groupby(names, observed=True, sort=True, dropna=False).ngroup()
-    groups = counts.drop_duplicates("group").set_index("group")[names].sort_index()
-    return counts, groups
-
-
-def _strength(counts: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
-    """Counts, mean and quantiles of each group from how often each value occurs."""
-    total = len(groups)
-    valued = counts[counts["value"].notna()]
-    number, value, count = (valued[name].to_numpy() for name in ("group", "value", "count"))
-    n = np.bincount(counts["group"], counts["count"], total)
-    n_values = np.bincount(number, count, total)
-    silent = counts[counts["ok"] & counts["registered"] & counts["value"].isna()]
-    quantile = _Quantiles(number, value, count, total)
-    median = quantile(0.5)
-    spread = _Quantiles(number, np.abs(value - median[number]), count, total)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.bincount(number, value * count, total) / n_values
-    return pd.DataFrame(
-        {
-            "n": n,
-            "n_values": n_values,
-            "n_missing": n - n_values,
-            "mean_dbm": mean,
-            "median_dbm": median,
-            "mad_db": spread(0.5),
-            "p10_dbm": quantile(0.1),
-            "p90_dbm": quantile(0.9),
-            "n_no_value": np.bincount(silent["group"], silent["count"], total),
-        },
-        index=groups.index,
-    )
-
-
-class _Quantiles:
-    """Quantiles of groups of counted values, interpolated as numpy and DuckDB do."""
-
-    def __init__(self, group: Any, value: Any, count: Any, groups: int) -> None:
-        order = np.lexsort((value, group))
-        self._value = value[order]
-        self._upto = np.cumsum(count[order])
-        self._n = np.bincount(group, count, groups).astype(np.int64)
-        self._start = np.cumsum(self._n) - self._n
-
-    def __call__(self, share: float) -> np.ndarray[Any, Any]:
-        if not len(self._value):
-            return np.full(len(self._n), np.nan)
-        place = share * (self._n - 1)
-        low = np.floor(place).astype(np.int64)
-        high = np.minimum(low + 1, self._n - 1)
-        below, above = (self._at(each) for each in (low, high))
-        found = below + (above - below) * (place - low)
-        return np.where(self._n > 0, found, np.nan)
-
-    def _at(self, place: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        index = np.searchsorted(self._upto, self._start + place, side="right")
-        found: np.ndarray[Any, Any] = self._value[np.minimum(index, len(self._value) - 1)]
-        return found
-
-
-def _availability(counts: pd.DataFrame, total: int) -> pd.DataFrame:
-    answered = counts["count"].where(counts["ok"], 0)
-    registered = answered.where(counts["registered"], 0)
-    n, n_answered, n_registered = (
-        np.bincount(counts["group"], each, total)
-        for each in (counts["count"], answered, registered)
-    )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return pd.DataFrame(
-            {
-                "n": n,
-                "n_answered": n_answered,
-                "n_registered": n_registered,
-                "measured": n_answered / n,
-                "availability": n_registered / n_answered,
-            }
-        )
-
-
-def _series(table: Any, keys: list[str], stretch: int | None) -> pd.DataFrame:
-    """Values in the order of time, all of them or those of stretches all over a long table."""
-    table = table.mutate(second=table.time.epoch_seconds().cast("int64"))
-    if stretch is not None:
-        table = table.mutate(bucket=_bucket(table, stretch))
-    size = fetch(
-        table.aggregate(rows=table.count(), first=table.second.min(), last=table.second.max())
-    )
-    rows = int(size["rows"].iloc[0])
-    if rows > _MOST_SERIES_ROWS:
-        first, last = int(size["first"].iloc[0]), int(size["last"].iloc[0])
-        period = max((last - first) // _STRETCHES, 1)
-        width = max(int(period * _MOST_SERIES_ROWS / rows), 1)
-        table = table.filter((table.second - first) % period < width)
-    names = list(dict.fromkeys(["gateway", "port", *keys, *(["bucket"] if stretch else [])]))
-    value = table.ok.ifelse(table.rssi_dbm.cast("float64"), None)
-    series = fetch(table.select(*names, "time", value=value))
-    series["value"] = pd.to_numeric(series["value"]).astype(float)
-    seconds = utc(series["time"]).astype("int64") / 1e6
-    series["second"] = seconds
-    return series.sort_values(["gateway", "port", "second"], kind="stable", ignore_index=True)
-
-
-def refresh_by_port(series: pd.DataFrame) -> pd.Series:
-    """The refresh period of each row's port, in seconds; `series` is sorted by port and second."""
-
-    def period(rows: pd.DataFrame) -> float:
-        return readings.refresh_period(rows["second"].to_numpy(), rows["value"].to_numpy())
-
-    ports = series.groupby(["gateway", "port"], observed=True, sort=False, dropna=False)
-    number = ports.ngroup().to_numpy()
-    found = np.array([period(rows) for _, rows in ports[["second", "value"]]])
-    return pd.Series(found[number] if len(found) else np.empty(0), index=series.index)
-
-
-def _independent(series: pd.DataFrame, groups: pd.DataFrame, n_values: pd.Series) -> pd.DataFrame:
-    """Refresh period and independent readings of each group."""
-    series = series.assign(refresh=refresh_by_port(series))
-    names = list(groups.columns)
-    lookup = groups.reset_index()
-    series = series.merge(lookup, on=names, how="left", sort=False)
-    refresh = series.groupby("group")["refresh"].median()
-    valued = series[series["value"].notna()].sort_values(
-        ["group", "gateway", "port", "second"], kind="stable"
-    )
-    # Ports in one group are series of their own, whose independent readings add up.
-    part = valued.groupby(
-        ["group", "gateway", "port"], observed=True, sort=False, dropna=False
-    ).ngroup()
-    number = part.to_numpy()
-    thin = readings.thinned(
-        number,
-        valued["second"].to_numpy(),
-        valued["value"].to_numpy(),
-        valued["refresh"].fillna(readings.UNSEEN_REFRESH).to_numpy(),
-    )
-    parts = int(number.max()) + 1 if len(number) else 0
-    owner = valued.groupby(number)["group"].first().to_numpy() if parts else np.empty(0, int)
-    seen = np.bincount(valued["group"].to_numpy(int), minlength=len(groups))
-    told = np.bincount(owner, readings.means(*thin, parts).independent, len(groups))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(seen > 0, told / seen, told.sum() / max(seen.sum(), 1))
-    return pd.DataFrame(
-        {"refresh_s": refresh.reindex(groups.index), "n_independent": share * n_values},
-        index=groups.index,
-    )
-
-
 def _answer(
-    groups: pd.DataFrame,
-    answer: pd.DataFrame,
-    keys: list[str],
-    stretch: int | None,
-    table: str,
-    columns: Sequence[Column],
+    counts: Counts, answer: pd.DataFrame, stretch: int | None, columns: Sequence[Column]
 ) -> pd.DataFrame:
-    frame = answer.join(groups)
-    declared = [column_of(table, key) for key in keys]
+    frame = answer.join(counts.keys)
+    declared = [column_of("signal", key) for key in map(str, counts.keys) if key != "bucket"]
     if stretch is not None:
-        start = Column("time", "time", "start of the stretch", "UTC")
-        frame["time"] = pd.to_datetime(frame["bucket"], unit="s", utc=True)
-        declared.append(start)
+        frame["time"] = pd.to_datetime(frame["bucket"], unit="us", utc=True)
+        declared.append(Column("time", "time", "start of the stretch", "UTC"))
     return typed(frame, [*declared, *columns])
 
 
@@ -623,7 +443,7 @@ def _runs(rows: pd.DataFrame, usual: pd.DataFrame) -> pd.DataFrame:
     rows = rows.merge(usual, on=["gateway", "port", "survey"], how="left")
     for name in ("time", "time_before"):
         rows[name] = utc(rows[name])
-    rows = rows.sort_values(["gateway", "port", "time"], kind="stable", ignore_index=True)
+    rows = rows.sort_values(["gateway", "port", *_ORDER], ignore_index=True)
     found: list[dict[str, Any]] = []
     for (gateway, port), line in rows.groupby(
         ["gateway", "port"], observed=True, sort=True, dropna=False

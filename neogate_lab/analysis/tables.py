@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neogate_lab.errors import InvalidRequest
+from neogate_lab.errors import InvalidRequest, NeogateError
 from neogate_lab.history.schema import TABLES, Column
 
-__all__ = ["Data", "column_of", "fetch", "opened", "typed"]
+__all__ = ["Data", "column_of", "fetch", "filled", "micros", "opened", "since_1970", "typed", "utc"]
 
 _ENGINE_TYPES = {
     "time": "timestamp('UTC')",
@@ -60,14 +60,21 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
     names = [name for name in declared.names if name in columns]
     if isinstance(data, ibis.Table):
         source = data
+        try:
+            source.get_backend()
+        except ibis.common.exceptions.IbisError as error:
+            raise InvalidRequest(
+                "this Ibis table belongs to no connection: take it from one, as con.table(…) or "
+                "con.read_parquet(…)"
+            ) from error
     elif isinstance(data, pd.DataFrame):
         present = [name for name in names if name in data.columns]
         _check([*present, *(column.name for column in declared.later(present))], names, table)
-        source = ibis.duckdb.connect().create_table(table, _plain(data[present]), temp=True)
+        source = ibis.duckdb.connect().create_table(table, _plain(data[present], table), temp=True)
     elif isinstance(data, str | os.PathLike):
         source = _parquet(os.fspath(data), ibis.duckdb.connect())
     elif _is_store(data):
-        return opened(data.frame(table), table, columns)
+        source = data.table(table)
     else:
         raise InvalidRequest(
             f"a {type(data).__name__} can't be analysed; give a DataFrame of the table {table}, a "
@@ -79,21 +86,74 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
             **{column.name: ibis.null(_ENGINE_TYPES[column.kind]) for column in absent}
         )
     _check(source.columns, names, table)
-    return source.select(*names)
+    return source.select(**{name: _fitting(declared.column(name), source) for name in names})
+
+
+def _fitting(column: Column, source: Any) -> Any:
+    """A column of the declared type, where another tool or engine keeps it a little otherwise."""
+    values = source[column.name]
+    found = values.type()
+    wanted = _ENGINE_TYPES[column.kind]
+    if column.kind in ("text", "cat"):
+        # Partitions by gateway make a number of one that is called 7.
+        return values if found.is_string() else values.cast(wanted)
+    fits = {"time": found.is_timestamp(), "flag": found.is_boolean()}
+    if fits.get(column.kind, found.is_numeric()):
+        return values
+    if found.is_null() or (column.kind == "flag" and found.is_integer()):
+        return values.cast(wanted)
+    raise InvalidRequest(
+        f"this is not the table as declared: its column {column.name} is {found}, which is no "
+        f"{wanted.partition('(')[0]}; read exports with read_parquet or read_csv"
+    )
 
 
 def fetch(expression: Any) -> pd.DataFrame:
-    """Run an Ibis expression; `InvalidRequest` in one sentence if its engine can't."""
-    import ibis
+    """Run an Ibis expression.
+
+    Returns
+    -------
+    DataFrame
+        Columns of the types that the expression says, whatever the engine's driver makes of them;
+        text is never missing.
+
+    Raises
+    ------
+    InvalidRequest
+        Its engine can't; in one sentence.
+    """
+    try:
+        found = _run(expression)
+    except NeogateError:
+        raise
+    except Exception as error:
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        engine = expression.get_backend().name
+        raise InvalidRequest(
+            f"{engine} can't answer this ({first}): export the table to Parquet and give its path "
+            "or URL, which DuckDB reads here"
+        ) from error
+    text = [name for name, kind in expression.schema().items() if kind.is_string()]
+    frame: pd.DataFrame = found.to_pandas()
+    return frame.fillna(dict.fromkeys(text, "")) if text else frame
+
+
+def _run(expression: Any) -> Any:
+    import duckdb
 
     try:
-        frame: pd.DataFrame = expression.execute()
-    except ibis.common.exceptions.IbisError as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InvalidRequest(
-            f"this engine can't run that ({first}); export to Parquet and give the path instead"
-        ) from error
-    return frame
+        return expression.to_pyarrow()
+    except duckdb.IOException:  # a store's segments were merged a moment ago: look again
+        return expression.to_pyarrow()
+
+
+def filled(table: Any, names: Collection[str]) -> Any:
+    """The table with its missing words as "", so that they make one group."""
+    import ibis
+
+    schema = table.schema()
+    words = [name for name in names if schema[name].is_string()]
+    return table.mutate(**{name: ibis.coalesce(table[name], "") for name in words})
 
 
 def typed(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
@@ -116,6 +176,27 @@ def utc(times: pd.Series) -> pd.Series:
     return pd.to_datetime(times, utc=True).astype("datetime64[us, UTC]")
 
 
+def since_1970(table: Any) -> Any:
+    """The column time as whole microseconds since 1970: alike on all engines, to the second.
+
+    Ibis's own way goes through a local time on DuckDB, which takes longer than all the rest.
+    """
+    import ibis
+
+    if table.get_backend().name != "duckdb":
+        return table.time.epoch_seconds().cast("int64") * 1_000_000
+
+    @ibis.udf.scalar.builtin(signature=((table.time.type(),), "int64"))  # type: ignore[untyped-decorator]
+    def epoch_us(time: Any) -> int: ...  # type: ignore[empty-body]
+
+    return epoch_us(table.time)
+
+
+def micros(times: pd.Series) -> np.ndarray[Any, Any]:
+    """Microseconds since 1970 of times without a missing one."""
+    return utc(times).astype("int64").to_numpy()
+
+
 def _typed(column: Column, values: pd.Series) -> Any:
     if column.kind == "time":
         return utc(values).array
@@ -132,10 +213,16 @@ def _typed(column: Column, values: pd.Series) -> Any:
     return pd.to_numeric(values).astype("Float64").astype(whole).array
 
 
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Categories as the words that they are, for engines that know only words."""
-    words = [name for name in frame if isinstance(frame[name].dtype, pd.CategoricalDtype)]
-    return frame.astype(dict.fromkeys(words, "str")) if words else frame
+def _plain(frame: pd.DataFrame, table: str) -> pd.DataFrame:
+    """What engines know: categories as the words that they are, columns of nothing with a type."""
+    kinds = {"text": "str", "cat": "str", "flag": "boolean", "time": "datetime64[us, UTC]"}
+    made = {}
+    for name in frame:
+        column = TABLES[table].column(str(name))
+        nothing = frame[name].dtype == object and not frame[name].notna().any()
+        if nothing or isinstance(frame[name].dtype, pd.CategoricalDtype):
+            made[name] = kinds.get(column.kind, "Float64") if nothing else "str"
+    return frame.astype(made) if made else frame
 
 
 def _is_store(data: object) -> bool:
@@ -165,7 +252,7 @@ def _parquet(path: str, connection: Any) -> Any:
         if not path.endswith(".parquet"):
             path = path.rstrip("/") + "/**/*.parquet"
     try:
-        return connection.read_parquet(path, hive_partitioning=True)
+        return connection.read_parquet(path, hive_partitioning=True, hive_types_autocast=False)
     except duckdb.Error as error:
         first = str(error).strip().splitlines()[0]
         raise InvalidRequest(f"{path} can't be read as Parquet: {first}") from error

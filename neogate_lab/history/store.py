@@ -399,6 +399,33 @@ class Store:
         times = {name: filters.pop(name, None) for name in ("since", "until", "after_row")}
         return LiveFrame(self._select(table, **times, equals=filters), self._batches)
 
+    def table(self, table: str = "signal") -> Any:
+        """Open a table for queries of any size: it is never loaded whole.
+
+        Parameters
+        ----------
+        table : str
+            A name in `schema.TABLES`.
+
+        Returns
+        -------
+        ibis.Table
+            On a DuckDB in this process, in no order. Every query sees what is recorded by then,
+            by other processes, too. The analysis functions take it, and anything made of it with
+            Ibis, such as ``store.table().filter(_.port == 3)``.
+
+        Raises
+        ------
+        InvalidRequest
+            An unknown table.
+        StoreError
+            The store is closed, gone or damaged.
+        """
+        from neogate_lab.history.engine import ibis_table
+
+        self._check_open()
+        return ibis_table(self._journal, self._segments, codec.table_named(table))
+
     def signal(self, **filters: Any) -> pd.DataFrame:
         """Scheduled measurements, one row a port and tick; filters as for `frame`."""
         return self.frame("signal", **filters)

@@ -20,7 +20,7 @@ from neogate_lab.history.selection import Selection
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Scan", "sealed_rows"]
+__all__ = ["Scan", "journal_batches", "sealed_rows"]
 
 _BATCH = 16_384  # rows that SQLite gives at once
 _TRIES = 5
@@ -78,7 +78,7 @@ class Scan:
         with self._journal.reading() as connection:
             selection = self._selection
             if not selection.table.sealable:
-                yield from _journal_batches(connection, selection)
+                yield from journal_batches(connection, selection)
                 return
             self.newest = _newest(connection, selection.table)
             units = _units(
@@ -86,7 +86,7 @@ class Scan:
                 _journal_days(connection, selection),
             )
             if not any(unit.segments for unit in units):
-                yield from _journal_batches(connection, selection)
+                yield from journal_batches(connection, selection)
                 return
             with ThreadPoolExecutor(self._ahead, "neogate-reader") as pool:
                 for unit, data in self._loaded(pool, units):
@@ -213,7 +213,7 @@ def _unit_batches(
         start, end = unit.day * DAY_US, (unit.day + 1) * DAY_US
         since = start if selection.since is None else max(start, selection.since)
         until = end if selection.until is None else min(end, selection.until)
-        batches = _journal_batches(connection, replace(selection, since=since, until=until))
+        batches = journal_batches(connection, replace(selection, since=since, until=until))
         if not unit.segments:
             yield from batches
             return
@@ -225,9 +225,10 @@ def _unit_batches(
         yield from table.to_batches()
 
 
-def _journal_batches(
+def journal_batches(
     connection: sqlite3.Connection, selection: Selection
 ) -> Iterator[pa.RecordBatch]:
+    """The selected rows that are in the journal, in order."""
     names = ", ".join(f'"{name}"' for name in selection.table.names)
     rest, parameters = selection.sql()
     cursor = connection.execute(f"SELECT {names} FROM {rest}", parameters)  # noqa: S608 - names come from the schema

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import neogate_lab as ng
-from neogate_lab.analysis import summaries
+from neogate_lab.analysis import series
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history import Store
 from neogate_lab.history.frames import frame_of
@@ -274,8 +274,9 @@ def test_engines_are_loaded_on_first_use_only():
 def test_of_long_tables_independent_readings_are_estimated_from_stretches(monkeypatch):
     data = frame(measured(4, seconds=86400, refresh=20, noise=2, memory=0.5))
     whole = ng.signal_summary(data)
-    monkeypatch.setattr(summaries, "_MOST_SERIES_ROWS", 3000)
-    monkeypatch.setattr(summaries, "_STRETCHES", 4)
+    monkeypatch.setattr(series, "_MOST_ROWS", 8000)
+    monkeypatch.setattr(series, "_SAMPLE", 3000)
+    monkeypatch.setattr(series, "_STRETCHES", 4)
     part = ng.signal_summary(data)
     exact = [name for name in whole if name not in ("refresh_s", "n_independent")]
     pd.testing.assert_frame_equal(whole[exact], part[exact])

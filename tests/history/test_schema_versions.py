@@ -56,12 +56,15 @@ def test_an_old_store_is_read_and_written_on(old: Path) -> None:
         assert store.seal() == 4
         assert_frame_equal(store.signal(), whole)
         assert_frame_equal(store.live().refresh(), whole)
+        assert_frame_equal(ng.outages(store), ng.outages(whole))
+        assert store.table().sim.count().execute() == 1
 
 
 def test_an_old_store_is_brought_up_to_date_once(old: Path) -> None:
     for _ in range(2):
         with open_store(old) as store:
             assert len(store.signal()) == 6
+            assert store.table().count().execute() == 6
 
 
 def test_an_old_export_is_read(old: Path, tmp_path: Path) -> None:
