@@ -16,15 +16,27 @@ class Bar:
         What is counted, and in what.
     total : int or None
         None is an open end.
+    delay : float
+        Seconds of work after which it appears.
+    shown : bool
+        False: never.
     """
 
-    def __init__(self, name: str, total: int | None, unit: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        total: int | None,
+        unit: str,
+        *,
+        delay: float = 0.0,
+        shown: bool = True,
+    ) -> None:
         from tqdm.auto import tqdm
 
         class Quiet(tqdm):  # type: ignore[type-arg]
             monitor_interval = 0  # tqdm's own monitor is a thread that nobody ends
 
-        self._bar: Any = Quiet(total=total, desc=name, unit=unit)
+        self._bar: Any = Quiet(total=total, desc=name, unit=unit, delay=delay, disable=not shown)
 
     def show(self, done: int) -> None:
         """Move it to `done`."""

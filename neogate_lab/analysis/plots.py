@@ -43,12 +43,11 @@ from neogate_lab.analysis.charts import (
     distribution,
     heatmap,
 )
+from neogate_lab.analysis.tables import Data, fetch, opened
 from neogate_lab.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from matplotlib.backend_bases import RendererBase
-
-    from neogate_lab.history import Store
 
 __all__ = [
     "availability_strip",
@@ -90,7 +89,7 @@ _LEGEND_ROWS = 18
 _COLUMNS = ("time", "gateway", "port", "ok", "rssi_dbm", "rssi_bound", "registered", "label")
 
 
-def signal_history(data: pd.DataFrame | Store, ax: Axes | None = None) -> Axes:
+def signal_history(data: Data, ax: Axes | None = None) -> Axes:
     """Draw the signal strength of every port over time.
 
     A line is one port of one gateway. It breaks wherever nothing was measured: where a measurement
@@ -100,8 +99,8 @@ def signal_history(data: pd.DataFrame | Store, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    data : DataFrame or Store
-        Rows of the table `signal`, in any order.
+    data : DataFrame, Store, path or URL of Parquet, or Ibis table
+        The table `signal`, in any order.
     ax : Axes, optional
         Draw there; by default on a figure of its own. The legend stands at the right of the axes:
         make your figure with ``layout="constrained"`` to have room for it.
@@ -139,15 +138,9 @@ def signal_history(data: pd.DataFrame | Store, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _signal_frame(data: pd.DataFrame | Store) -> pd.DataFrame:
-    from neogate_lab.history import Store
-
-    if isinstance(data, Store):
-        data = data.signal()
+def _signal_frame(data: Data) -> pd.DataFrame:
     if not isinstance(data, pd.DataFrame):
-        raise InvalidRequest(
-            f"a {type(data).__name__} can't be drawn; give the DataFrame of signal(), or a Store"
-        )
+        data = fetch(opened(data, "signal", (*_COLUMNS, "survey", "network")))
     missing = [name for name in _COLUMNS if name not in data.columns]
     if missing:
         raise InvalidRequest(
