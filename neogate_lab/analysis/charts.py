@@ -149,7 +149,7 @@ def distribution(data: Data, by: str = "label", ax: Axes | None = None) -> Axes:
         if known.any():
             middle = _weighted_median(part["value"][known], part["count"][known])
             ax.plot([middle, middle], [base, base + 0.9], color="black", linewidth=1.4)
-            ax.annotate(f"{middle:.0f}", (middle, base + 0.9), xytext=(3, -7),
+            ax.annotate(_minus(middle), (middle, base + 0.9), xytext=(3, -7),
                         textcoords="offset points", fontsize=SMALL)  # fmt: skip
         ax.axhline(base, color="#cccccc", linewidth=0.7, zorder=0)
     names = [drawable(str(name)) or f"(no {by})" for name in rows]
@@ -160,7 +160,10 @@ def distribution(data: Data, by: str = "label", ax: Axes | None = None) -> Axes:
     if counts["value"].isna().any():
         ax.set_xlim(silent_at - 3, high + 4)
         scale = [t for t in range(-110, -50, 10) if low - 3 <= t <= high + 3]
-        ax.set_xticks([silent_at, *scale], ["no value", *map(str, scale)])
+        ax.set_xticks(
+            [silent_at, *scale],
+            ["no value", *map(_minus, scale)],
+        )
     ax.set_xlabel("received signal strength (dBm); the line is the median")
     _bare(ax, "top", "right", "left")
     return ax
@@ -276,8 +279,8 @@ def comparison(
             ax.plot([middle], [base], "o", markersize=8, markeredgewidth=1.8,
                     color=PALETTE[0], markerfacecolor=PALETTE[0] if sure else "white")  # fmt: skip
         ax.text(0.5, base + 0.24, drawable(str(row["verdict"])), fontsize=SMALL, ha="center",
-                transform=ax.get_yaxis_transform(), parse_math=False,
-                fontfamily=families())  # fmt: skip
+                transform=ax.get_yaxis_transform(), parse_math=False, fontfamily=families(),
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
     _row_names(ax, list(reversed(names)), 0.0)
     ax.set_ylim(-0.5, len(answer) - 0.35)
     ax.set_xlim(-reach, reach)
@@ -372,6 +375,11 @@ def _percent(share: float) -> str:
     if text == "100.0" and share < 1:
         return "> 99.9 %"
     return f"{text.removesuffix('.0')} %"
+
+
+def _minus(number: float) -> str:
+    """A whole number as matplotlib writes them on axes."""
+    return f"{number:.0f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _weighted_median(value: pd.Series, count: pd.Series) -> float:

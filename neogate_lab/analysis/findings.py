@@ -13,6 +13,7 @@ __all__ = [
     "ERRORS",
     "KINDS",
     "STRENGTHS",
+    "joined",
     "length",
     "negative",
     "pairs",
@@ -23,10 +24,10 @@ __all__ = [
 ]
 
 STRENGTHS = (
-    (-73.0, "excellent", "-73 dBm or more (CSQ 20-31)"),
-    (-83.0, "good", "-83 to -74 dBm (CSQ 15-19)"),
-    (-93.0, "fair", "-93 to -84 dBm (CSQ 10-14)"),
-    (-200.0, "weak", "below -93 dBm (CSQ 0-9)"),
+    (-73.0, "excellent", "−73 dBm or more (CSQ 20–31)"),
+    (-83.0, "good", "−83 to −74 dBm (CSQ 15–19)"),
+    (-93.0, "fair", "−93 to −84 dBm (CSQ 10–14)"),
+    (-200.0, "weak", "below −93 dBm (CSQ 0–9)"),
 )
 """Words for a median; a habit of installers, not a standard."""
 
@@ -47,7 +48,10 @@ KINDS = {
 }
 
 _FEW = 8
-"""Independent readings below which no word for a port's strength should be relied on."""
+"""Independent readings below which a word for a port's strength is a snapshot."""
+
+_WORTH_TELLING = 0.02
+"""What is rarer than this part of the measurements stands in the tables alone."""
 
 _MOST_LABELS = 4
 """Up to so many labels, all pairs are compared; of more, each with the first."""
@@ -111,7 +115,44 @@ def pairs(labels: list[str]) -> list[tuple[str, str]]:
     return [(labels[0], each) for each in labels[1:]][:_MOST_PAIRS]
 
 
-def verdict(port: Mapping[str, Any], outages: pd.DataFrame, until: pd.Timestamp) -> dict[str, str]:
+def joined(outages: pd.DataFrame) -> pd.DataFrame:
+    """Tell runs of one kind as one where only a shorter time parts them in which nobody measured.
+
+    Parameters
+    ----------
+    outages : DataFrame
+        As `summaries.outages` answers; blind times are needed, and are left out of the answer.
+    """
+    kept: list[dict[str, Any]] = []
+    rows = outages.astype({"gateway": "str", "kind": "str"}).to_dict("records")
+    for number, row in enumerate(rows):
+        if row["kind"] == "blind":
+            continue
+        before = kept[-1] if kept else {}
+        dark = rows[number - 1]
+        if (
+            dark["kind"] == "blind"
+            and [before.get(name) for name in ("gateway", "port", "kind", "end")]
+            == [row["gateway"], row["port"], row["kind"], dark["start"]]
+            and dark["end"] == row["start"]
+            and dark["seconds"] < before["seconds"]
+            and not dark["seconds"] >= row["seconds"]
+        ):
+            before["end"] = row["end"]
+            before["seconds"] = (row["end"] - before["start"]).total_seconds()
+        else:
+            kept.append({str(name): value for name, value in row.items()})
+    if not kept:
+        return outages.head(0)
+    return pd.DataFrame(kept, columns=outages.columns).astype({"port": outages["port"].dtype})
+
+
+def verdict(
+    port: Mapping[str, Any],
+    outages: pd.DataFrame,
+    until: pd.Timestamp,
+    labels: Mapping[str, float],
+) -> dict[str, str]:
     """What the measurements of one port say.
 
     Parameters
@@ -119,9 +160,11 @@ def verdict(port: Mapping[str, Any], outages: pd.DataFrame, until: pd.Timestamp)
     port : mapping
         Its row of `signal_summary`, with n_answered and n_registered of `availability`.
     outages : DataFrame
-        Its rows of `outages`.
+        Its outages, as `joined` tells them.
     until : Timestamp
         The port's last tick: how long an open outage lasts at least.
+    labels : mapping
+        Medians in dBm by label, NaN for none; empty where there are fewer than two.
 
     Returns
     -------
@@ -129,7 +172,6 @@ def verdict(port: Mapping[str, Any], outages: pd.DataFrame, until: pd.Timestamp)
         `word` (excellent, good, fair, weak, unclear, not registered or not measured), `headline`
         and `text`, sentences.
     """
-    out = outages[outages["kind"] != "blind"]
     answered, registered = int(port["n_answered"]), int(port["n_registered"])
     if not answered:
         return {
@@ -138,68 +180,67 @@ def verdict(port: Mapping[str, Any], outages: pd.DataFrame, until: pd.Timestamp)
             "text": "",
         }
     if not registered:
-        kinds = out["kind"].value_counts()
-        why = f" ({KINDS[str(kinds.index[0])]})" if len(kinds) else ""
+        kinds = outages["kind"].value_counts()
+        kind = KINDS[str(kinds.index[0])] if len(kinds) else ""
+        why = f": {kind}" if kind and kind != KINDS["not_registered"] else ""
         return {
             "word": "not registered",
-            "headline": f"Never registered{why} in {answered:,} answered measurements.",
+            "headline": f"Never registered{why}.",
             "text": _unanswered(port),
         }
     median, silent = float(port["median_dbm"]), int(port["n_no_value"])
-    parts = [_registration(port, out, until)]
     if median != median:
         word, headline = "unclear", "Registered, but without a single signal value."
     else:
         word = strength(median)
         headline = f"{word.capitalize()} signal: median {negative(median)} dBm"
         if port["p90_dbm"] - port["p10_dbm"] >= 1:
-            headline += (
-                f", 80 % of the values between {negative(port['p10_dbm'])} and "
-                f"{negative(port['p90_dbm'])}"
-            )
+            low, high = negative(port["p10_dbm"]), negative(port["p90_dbm"])
+            headline += f", 80 % of the values between {low} and {high}"
         headline += "."
+    parts = [_registration(port, outages, until)]
+    if labels:
+        told = ", ".join(f"{label} {negative(each)}" for label, each in labels.items())
+        parts.append(f"Medians by label: {told} dBm.")
+    if median == median:
         parts.append(_evidence(port))
-    if silent:
+    if silent >= _WORTH_TELLING * registered:
         parts.append(
             f"The gateway showed no value in {percent(silent / registered)} of the registered "
             "measurements, which may mean too weak to tell."
         )
-        if silent > registered / 2:
-            word = "unclear"
+    if silent > registered / 2:
+        word = "unclear"
     parts.append(_unanswered(port))
     return {"word": word, "headline": headline, "text": " ".join(each for each in parts if each)}
 
 
-def _registration(port: Mapping[str, Any], out: pd.DataFrame, until: pd.Timestamp) -> str:
-    share = percent(float(port["availability"]))
-    if out.empty:
-        return "Registered in every answered measurement."
-    lasted = (out["end"].fillna(until) - out["start"]).dt.total_seconds()
+def _registration(port: Mapping[str, Any], outages: pd.DataFrame, until: pd.Timestamp) -> str:
+    if outages.empty:
+        return "Always registered."
+    count = len(outages)
+    lasted = float((outages["end"].fillna(until) - outages["start"]).dt.total_seconds().max())
+    longest = f"the longest {length(lasted)}" if count > 1 else length(lasted)
     text = (
-        f"Registered in {share} of the answered measurements; "
-        f"{len(out):,} outage{'s' if len(out) > 1 else ''}, "
-        f"{'the longest' if len(out) > 1 else 'of'} {length(float(lasted.max()))}"
+        f"Registered {percent(float(port['availability']))} of the time; "
+        f"{count:,} outage{'s' if count > 1 else ''}, {longest}"
     )
-    if out["end"].isna().any():
-        return text + ", the last not over at the end."
-    return text + "."
+    return text + (", the last not over at the end." if outages["end"].isna().any() else ".")
 
 
 def _evidence(port: Mapping[str, Any]) -> str:
     count = port["n_independent"]
     told = round(float(count)) if count == count else 0
-    text = f"{told:,} independent reading{'' if told == 1 else 's'}"
-    if port["refresh_s"] == port["refresh_s"]:
-        text += f"; the value is renewed about every {length(round(float(port['refresh_s']), 1))}"
-    else:
-        text += "; too few changes to see how often the value is renewed"
-    if told < _FEW:
-        return text + ". That is little: measure longer before relying on it."
-    return text + "."
+    if told >= _FEW:
+        return f"{told:,} independent readings."
+    return (
+        f"Worth only {told:,} independent reading{'' if told == 1 else 's'}: another time may well "
+        "differ."
+    )
 
 
 def _unanswered(port: Mapping[str, Any]) -> str:
     lost = int(port["n"]) - int(port["n_answered"])
-    if not lost:
+    if lost < _WORTH_TELLING * port["n"]:
         return ""
     return f"{percent(lost / int(port['n']))} of the scheduled measurements failed."

@@ -41,7 +41,10 @@ if TYPE_CHECKING:
 __all__ = ["write_report"]
 
 _PATIENCE = 2.0
-_DPI = 150
+_DPI = 160
+_NARROWER = 0.87
+"""Pictures as wide as a page: letters come out larger than on a screen's width."""
+
 
 _MOST_DRAWN = 200_000
 """Rows drawn one by one; longer histories are drawn by the extremes of stretches."""
@@ -51,12 +54,19 @@ _MOST_COMPARED = 300_000
 """Rows of one comparison; of more, stretches all over are taken."""
 
 _PORTS_A_PICTURE = 7
+_FEW_PORTS = 4
+"""So many have pictures of their own."""
+
 _MOST_PICTURES = 12
 _MOST_OUTAGES = 25
+_MOST_BLIND = 10
 _MOST_HANDOVERS = 25
 _MOST_EVENTS = 25
 _MOST_PORTS = 256
 _MOST_LABELS = 50
+_MOST_TOLD = 6
+"""Labels whose medians stand in the verdict."""
+
 _MODULE = ("gateway", "manufacturer", "model", "revision", "imei", "operator")
 _LONG_ENOUGH = pd.Timedelta(days=2)
 """For a heatmap of hours and days."""
@@ -228,8 +238,13 @@ class _Copies:
         return rows.sort_values(["gateway", "port"], ignore_index=True)
 
     @cached_property
-    def outages(self) -> pd.DataFrame:
+    def runs(self) -> pd.DataFrame:
+        """Outages and blind times, as `summaries.outages` answers."""
         return summaries.outages(self.signal)
+
+    @cached_property
+    def outages(self) -> pd.DataFrame:
+        return findings.joined(self.runs)
 
     @cached_property
     def labels(self) -> pd.DataFrame:
@@ -291,6 +306,8 @@ class _Picture:
 def _picture(ax: Axes, alt: str, caption: str) -> _Picture:
     file = io.BytesIO()
     figure: Any = ax.figure
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(_NARROWER * width, _NARROWER * height)
     figure.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
     width, height = (int(inches * 96) for inches in figure.get_size_inches())
     data = base64.b64encode(file.getvalue()).decode()
@@ -381,7 +398,7 @@ def _missed(copies: _Copies) -> dict[str, Any]:
                 "share": total / row["n"],
             }
         )
-    blind = copies.outages[copies.outages["kind"] == "blind"]
+    blind = copies.runs[copies.runs["kind"] == "blind"]
     # When the whole gateway was not seen, that is one gap and not one a port.
     gaps = blind.groupby(["gateway", "start", "end"], observed=True, dropna=False)["port"]
     together = [
@@ -408,7 +425,8 @@ def _missed(copies: _Copies) -> dict[str, Any]:
     return {
         "lost": lost[:_MOST_PORTS],
         "lost_kinds": [findings.ERRORS[kind] for kind in kinds] + ["other"] * bool(len(other)),
-        "blind": together[:_MOST_OUTAGES],
+        "blind": together[:_MOST_BLIND],
+        "blind_next": together[_MOST_BLIND]["seconds"] if len(together) > _MOST_BLIND else None,
         "blind_total": len(together),
         "events": [
             {
@@ -435,21 +453,40 @@ def _verdicts(copies: _Copies) -> dict[str, Any]:
     answers = summary.astype({"gateway": "str"}).merge(
         share.astype({"gateway": "str"}), on=["gateway", "port"]
     )
+    labels, told = _by_label(copies)
+    if labels:  # a change of place is no memory of the air: readings count within each label
+        key = pd.MultiIndex.from_frame(answers[["gateway", "port"]])
+        answers["n_independent"] = told.reindex(key).to_numpy()
     last = copies.ports.set_index(["gateway", "port"])["last"]
+    outages = dict(iter(copies.outages.groupby(["gateway", "port"], observed=True)))
     rows = []
     for row in answers.head(_MOST_PORTS).to_dict("records"):
         key = (row["gateway"], row["port"])
-        out = copies.outages
-        mine = out[(out["gateway"] == row["gateway"]) & (out["port"] == row["port"])]
-        rows.append(
-            {
-                **row,
-                **findings.verdict({str(k): v for k, v in row.items()}, mine, last[key]),
-                "name": copies.port_name(*key),
-                "outages": int((mine["kind"] != "blind").sum()),
-            }
+        mine = outages.get(key, copies.outages.head(0))
+        said = findings.verdict(
+            {str(k): v for k, v in row.items()}, mine, last[key], labels.get(key, {})
         )
+        rows.append({**row, **said, "name": copies.port_name(*key), "outages": len(mine)})
     return {"verdicts": rows, "verdicts_total": len(answers)}
+
+
+def _by_label(copies: _Copies) -> tuple[dict[Any, dict[str, float]], pd.Series]:
+    """Medians of each port by label, if there are two to tell of, and independent readings."""
+    if len(copies.labels) < 2:
+        return {}, pd.Series(dtype=float)
+    answer = summaries.signal_summary(copies.signal, by=("gateway", "port", "label"))
+    answer = answer.astype({"gateway": "str", "label": "str"})
+    told = answer.groupby(["gateway", "port"])["n_independent"].sum()
+    if len(copies.labels) > _MOST_TOLD:
+        return {key: {} for key in told.index}, told
+    order = {str(label): number for number, label in enumerate(copies.labels["label"])}
+    answer = answer[answer["label"] != ""]
+    answer = answer.sort_values("label", key=lambda labels: labels.map(order), kind="stable")
+    medians: dict[Any, dict[str, float]] = {}
+    for row in answer.to_dict("records"):
+        mine = medians.setdefault((row["gateway"], row["port"]), {})
+        mine[findings.readable(row["label"])] = float(row["median_dbm"])
+    return medians, told
 
 
 def _comparisons(copies: _Copies) -> dict[str, Any]:
@@ -551,27 +588,33 @@ def _history(copies: _Copies) -> dict[str, Any]:
 def _spread(copies: _Copies) -> list[_Picture]:
     """Distributions, and hours by days where there are enough of them."""
     first, last = copies.span
-    by = "label" if len(copies.labels) > 1 else "port"
+    places = [(gateway, port) for gateway, ports in copies.groups() for port in ports]
     made = []
-    if by == "label" or not copies.several:
-        data = copies.signal
-        if by == "label":
+    if len(copies.labels) > 1 and len(places) <= _FEW_PORTS:
+        for gateway, port in places:
+            data = copies.of(gateway, [port])
             data = data.filter(data.label != "")
+            made.append(_shares(data, "label", copies.port_name(gateway, port)))
+    elif not copies.several:
         made.append(
-            _picture(
-                charts.distribution(data, by=by),
-                f"How often each signal strength was measured, a row a {by}.",
-                f"How often each signal strength was measured, by {by}; each row's bars together "
-                "are all of its registered measurements.",
-            )
+            _shares(copies.signal, "port", "all labels together" if len(copies.labels) > 1 else "")
         )
     if last - first >= _LONG_ENOUGH:
-        chosen = [(gateway, [port]) for gateway, ports in copies.groups() for port in ports]
-        if len(chosen) > 4:
+        if len(places) > _FEW_PORTS:
             made.append(_hours(copies.signal, "all ports together"))
         else:
-            made += [_hours(copies.of(g, p), copies.port_name(g, p[0])) for g, p in chosen]
+            made += [_hours(copies.of(g, [p]), copies.port_name(g, p)) for g, p in places]
     return made
+
+
+def _shares(data: Any, by: str, whose: str) -> _Picture:
+    of = f" ({whose})" if whose else ""
+    return _picture(
+        charts.distribution(data, by=by),
+        f"How often each signal strength was measured, a row a {by}{of}.",
+        f"How often each signal strength was measured, by {by}{of}; a row's bars together are all "
+        "of its registered measurements.",
+    )
 
 
 def _hours(data: Any, whose: str) -> _Picture:
@@ -583,7 +626,7 @@ def _hours(data: Any, whose: str) -> _Picture:
 
 
 def _availability(copies: _Copies) -> dict[str, Any]:
-    out = copies.outages[copies.outages["kind"] != "blind"]
+    out = copies.outages
     last = copies.ports.set_index(["gateway", "port"])["last"]
     rows = []
     for row in out.to_dict("records"):
@@ -656,7 +699,7 @@ def _messages(copies: _Copies) -> dict[str, Any]:
     received = inbox.groupby(["gateway", "port"], observed=True).agg(
         n=("row_id", "size"), parts=("parts", "sum"), complete=("complete", "sum")
     )
-    asked = ussd.groupby(["gateway", "port", "outcome"], observed=True).size()
+    asked = ussd.groupby(["gateway", "port", "outcome"], observed=True).size().unstack(fill_value=0)
     delivery = summaries.delivery(outbox)
     picture = None
     if len(delivery):
@@ -675,10 +718,11 @@ def _messages(copies: _Copies) -> dict[str, Any]:
             for row in delivery.head(_MOST_PORTS).to_dict("records")
         ],
         "delivery_picture": picture,
+        "outcomes": [findings.readable(each).replace("_", " ") for each in asked.columns],
         "ussd": [
-            {"name": name(key[0], key[1]), "outcome": findings.readable(key[2]), "n": n}  # type: ignore[index]
-            for key, n in asked.head(2 * _MOST_PORTS).items()
-        ],
+            {"name": name(*key), "counts": list(counts)}
+            for key, counts in zip(asked.index, asked.to_numpy().tolist(), strict=True)
+        ][:_MOST_PORTS],
     }
 
 

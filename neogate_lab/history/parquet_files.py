@@ -298,7 +298,8 @@ def read(place: Place, below: list[str]) -> pa.Table:
 
 
 def package_version() -> str:
+    """Version of this package, "" where it runs from a source tree."""
     try:
         return importlib.metadata.version("neogate-lab")
     except importlib.metadata.PackageNotFoundError:
-        return ""  # run from a source tree
+        return ""
