@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from neogate_lab.analysis import comparison as comparisons
@@ -26,6 +26,7 @@ from neogate_lab.analysis.canvas import (
     families,
     note,
     own_axes,
+    time_axis,
 )
 from neogate_lab.analysis.tables import Data, column_of, fetch, opened, utc
 
@@ -150,9 +151,11 @@ def distribution(data: Data, by: str = "label", ax: Axes | None = None) -> Axes:
             middle = _weighted_median(part["value"][known], part["count"][known])
             ax.plot([middle, middle], [base, base + 0.9], color="black", linewidth=1.4)
             ax.annotate(_minus(middle), (middle, base + 0.9), xytext=(3, -7),
-                        textcoords="offset points", fontsize=SMALL)  # fmt: skip
+                        textcoords="offset points", fontsize=SMALL,
+                        path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
         ax.axhline(base, color="#cccccc", linewidth=0.7, zorder=0)
-    names = [drawable(str(name)) or f"(no {by})" for name in rows]
+    words = [f"port {name}" if by == "port" else str(name) for name in rows]
+    names = [drawable(name) or f"(no {by})" for name in words]
     totals = [int(shown[name]) for name in rows]
     ticks = [f"{n[:30]}\nn = {t:,}" for n, t in zip(names, totals, strict=True)]
     _row_names(ax, list(reversed(ticks)), 0.4)
@@ -165,6 +168,7 @@ def distribution(data: Data, by: str = "label", ax: Axes | None = None) -> Axes:
             ["no value", *map(_minus, scale)],
         )
     ax.set_xlabel("received signal strength (dBm); the line is the median")
+    _left_out(ax, len(shown) - len(rows))
     _bare(ax, "top", "right", "left")
     return ax
 
@@ -194,21 +198,23 @@ def availability_strip(data: Data, ax: Axes | None = None) -> Axes:
     if ax is None:
         ax = own_axes(1.6 + 0.34 * max(len(ports), 3))
     start, end = spans["first"].min(), spans["last"].max()
-    least = (end - start) / 1500  # an outage narrower than a pixel shows all the same
+    pixel = (end - start) / 1500  # an outage narrower than that shows all the same
     seen: set[str] = set()
     for number, (gateway, port) in enumerate(ports):
         base = len(ports) - 1 - number - 0.36
         span = spans.iloc[number]
-        ax.broken_barh([_bar(span["first"], span["last"], least)], (base, 0.72), color=_REGISTERED)
+        ax.broken_barh([_bar(span["first"], span["last"], pixel)], (base, 0.72), color=_REGISTERED)
         mine = runs[(runs["gateway"] == gateway) & (runs["port"] == port)]
         for kind in ("blind", "not_registered", "down", "no_sim", "power_off"):
             chosen = mine[mine["kind"] == kind]
+            if kind == "blind":  # failed ticks of a long time would hide what lies between them
+                chosen = chosen[~(chosen["end"] - chosen["start"] < pixel)]
             if chosen.empty:
                 continue
             seen.add(kind)
             colour, hatch, _ = _KINDS[kind]
             ends = chosen["end"].fillna(span["last"])
-            bars = [_bar(s, e, least) for s, e in zip(chosen["start"], ends, strict=True)]
+            bars = [_bar(s, e, pixel) for s, e in zip(chosen["start"], ends, strict=True)]
             ax.broken_barh(
                 bars, (base, 0.72), facecolors=colour, hatch=hatch,
                 edgecolor="white" if kind != "blind" else "#999999", linewidth=0,
@@ -220,9 +226,7 @@ def availability_strip(data: Data, ax: Axes | None = None) -> Axes:
     names = [f"port {p}" + (f" · {drawable(str(g))[:20]}" if several else "") for g, p in ports]
     _row_names(ax, list(reversed(names)), 0.0)
     ax.set_ylim(-0.6, len(ports) - 0.4)
-    locator = AutoDateLocator()  # type: ignore[no-untyped-call]
-    ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    time_axis(ax)
     ax.set_xlim(_naive(start), _naive(max(end, start + pd.Timedelta(seconds=4))))
     ax.set_xlabel("time (UTC); at the right: registered ÷ answered")
     handles = [Patch(color=_REGISTERED, label="registered")]
@@ -253,7 +257,8 @@ def comparison(
     Axes
         Difference in dB across, right of zero where `b` is better; a row a port.
     """
-    answer = comparisons.compare(data, a, b, by=by, overall=overall).iloc[:_MOST_ROWS]
+    whole = comparisons.compare(data, a, b, by=by, overall=overall)
+    answer = whole.iloc[:_MOST_ROWS]
     if ax is None:
         ax = own_axes(1.5 + 0.62 * max(len(answer), 2))
     known = answer[["difference_db", "ci_low", "ci_high"]].dropna()
@@ -291,6 +296,7 @@ def comparison(
         fontfamily=families(),
     )
     label.set_parse_math(False)
+    _left_out(ax, len(whole) - len(answer))
     handles = [
         Line2D([], [], color=PALETTE[0], marker="o", linewidth=2.4, label="95 % interval"),
         Line2D([], [], color=PALETTE[0], marker="o", markerfacecolor="white", markeredgewidth=1.8,
@@ -316,7 +322,8 @@ def delivery(data: Data, ax: Axes | None = None) -> Axes:
     Axes
         Number of SMS across, a bar a port.
     """
-    answer = summaries.delivery(data).iloc[:_MOST_ROWS]
+    whole = summaries.delivery(data)
+    answer = whole.iloc[:_MOST_ROWS]
     if answer.empty:
         return _empty(ax, "no SMS")
     if ax is None:
@@ -344,6 +351,7 @@ def delivery(data: Data, ax: Axes | None = None) -> Axes:
     ax.set_xlim(0, float(left.max()) * 1.16)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("SMS; at the bars: sent ÷ (sent, failed and unknown)")
+    _left_out(ax, len(whole) - len(answer))
     _legend_above(ax, handles)
     _bare(ax, "top", "right", "left")
     return ax
@@ -394,6 +402,13 @@ def _row_names(ax: Axes, names: list[str], offset: float) -> None:
         tick.label1.set_parse_math(False)
         tick.label2.set_parse_math(False)
     ax.tick_params(axis="y", length=0)
+
+
+def _left_out(ax: Axes, rows: int) -> None:
+    if rows > 0:
+        ax.annotate(f"{rows} more have no room here", (1, 0), xytext=(0, -34), ha="right",
+                    xycoords="axes fraction", textcoords="offset points", va="bottom",
+                    fontsize=SMALL, color=GREY, annotation_clip=False)  # fmt: skip
 
 
 def _legend_above(ax: Axes, handles: list[Any]) -> None:

@@ -57,6 +57,7 @@ _PORTS_A_PICTURE = 7
 _FEW_PORTS = 4
 """So many have pictures of their own."""
 
+_MANY_PORTS = 16
 _MOST_PICTURES = 12
 _MOST_OUTAGES = 25
 _MOST_BLIND = 10
@@ -226,16 +227,25 @@ class _Copies:
 
     @cached_property
     def ports(self) -> pd.DataFrame:
-        """A row a gateway and port: n, first, last."""
+        """A row a gateway and port: n, first, last, values."""
         table = self.signal
         rows = fetch(
             table.group_by(["gateway", "port"]).aggregate(
-                n=table.count(), first=table.time.min(), last=table.time.max()
+                n=table.count(),
+                first=table.time.min(),
+                last=table.time.max(),
+                values=table.rssi_dbm.count(),
             )
         )
         for name in ("first", "last"):
             rows[name] = utc(rows[name])
         return rows.sort_values(["gateway", "port"], ignore_index=True)
+
+    @cached_property
+    def valued(self) -> set[tuple[str, int]]:
+        """Gateways and ports that have a value."""
+        rows = self.ports[self.ports["values"] > 0]
+        return set(zip(rows["gateway"].astype("str"), rows["port"].astype(int), strict=True))
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -589,13 +599,16 @@ def _spread(copies: _Copies) -> list[_Picture]:
     """Distributions, and hours by days where there are enough of them."""
     first, last = copies.span
     places = [(gateway, port) for gateway, ports in copies.groups() for port in ports]
-    made = []
+    valued = [place for place in places if place in copies.valued]
+    made: list[_Picture] = []
+    if not valued:
+        return made
     if len(copies.labels) > 1 and len(places) <= _FEW_PORTS:
-        for gateway, port in places:
+        for gateway, port in valued:
             data = copies.of(gateway, [port])
             data = data.filter(data.label != "")
             made.append(_shares(data, "label", copies.port_name(gateway, port)))
-    elif not copies.several:
+    elif not copies.several and len(places) <= _MANY_PORTS:
         made.append(
             _shares(copies.signal, "port", "all labels together" if len(copies.labels) > 1 else "")
         )
@@ -603,7 +616,7 @@ def _spread(copies: _Copies) -> list[_Picture]:
         if len(places) > _FEW_PORTS:
             made.append(_hours(copies.signal, "all ports together"))
         else:
-            made += [_hours(copies.of(g, [p]), copies.port_name(g, p)) for g, p in places]
+            made += [_hours(copies.of(g, [p]), copies.port_name(g, p)) for g, p in valued]
     return made
 
 
