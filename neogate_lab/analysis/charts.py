@@ -188,11 +188,16 @@ def availability_strip(data: Data, ax: Axes | None = None) -> Axes:
     Axes
         Time in UTC across, a strip a port, with its availability at the right.
     """
-    spans = _spans(data)
+    return strip(_spans(data), summaries.availability(data), summaries.outages(data), ax)
+
+
+def strip(
+    spans: pd.DataFrame, share: pd.DataFrame, runs: pd.DataFrame, ax: Axes | None = None
+) -> Axes:
+    """The strip of answers that are there already: first and last tick, availability, outages."""
     if spans.empty:
         return _empty(ax, "no measurements")
-    share = summaries.availability(data).set_index(["gateway", "port"])["availability"]
-    runs = summaries.outages(data)
+    shares: dict[Any, float] = share.set_index(["gateway", "port"])["availability"].to_dict()
     several = spans["gateway"].nunique() > 1
     ports = list(spans[["gateway", "port"]].itertuples(index=False, name=None))
     if ax is None:
@@ -219,7 +224,7 @@ def availability_strip(data: Data, ax: Axes | None = None) -> Axes:
                 bars, (base, 0.72), facecolors=colour, hatch=hatch,
                 edgecolor="white" if kind != "blind" else "#999999", linewidth=0,
             )  # fmt: skip
-        known = share.get((gateway, port), np.nan)
+        known = shares.get((gateway, port), np.nan)
         text = "not measured" if np.isnan(known) else _percent(known)
         ax.annotate(text, (1.005, base + 0.36), xycoords=ax.get_yaxis_transform(), va="center",
                     fontsize=SMALL, annotation_clip=False)  # fmt: skip

@@ -148,7 +148,7 @@ def joined(outages: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(
-    port: Mapping[str, Any],
+    port: Mapping[Any, Any],
     outages: pd.DataFrame,
     until: pd.Timestamp,
     labels: Mapping[str, float],
@@ -215,7 +215,7 @@ def verdict(
     return {"word": word, "headline": headline, "text": " ".join(each for each in parts if each)}
 
 
-def _registration(port: Mapping[str, Any], outages: pd.DataFrame, until: pd.Timestamp) -> str:
+def _registration(port: Mapping[Any, Any], outages: pd.DataFrame, until: pd.Timestamp) -> str:
     if outages.empty:
         return "Always registered."
     count = len(outages)
@@ -228,7 +228,7 @@ def _registration(port: Mapping[str, Any], outages: pd.DataFrame, until: pd.Time
     return text + (", the last not over at the end." if outages["end"].isna().any() else ".")
 
 
-def _evidence(port: Mapping[str, Any]) -> str:
+def _evidence(port: Mapping[Any, Any]) -> str:
     count = port["n_independent"]
     told = round(float(count)) if count == count else 0
     if told >= _FEW:
@@ -239,7 +239,7 @@ def _evidence(port: Mapping[str, Any]) -> str:
     )
 
 
-def _unanswered(port: Mapping[str, Any]) -> str:
+def _unanswered(port: Mapping[Any, Any]) -> str:
     lost = int(port["n"]) - int(port["n_answered"])
     if lost < _WORTH_TELLING * port["n"]:
         return ""

@@ -57,6 +57,10 @@ _PORTS_A_PICTURE = 7
 _FEW_PORTS = 4
 """So many have pictures of their own."""
 
+_MEMORY = "1GB"
+"""For queries; what needs more goes through a file."""
+
+_MANY_ROWS = 2_000_000
 _MANY_PORTS = 16
 _MOST_PICTURES = 12
 _MOST_OUTAGES = 25
@@ -198,7 +202,7 @@ class _Copies:
         self._folder = folder
         for name in _COPIED:
             table = TABLES[name]
-            columns = {"gateway": asked.gateways, "port": asked.ports}
+            columns: dict[str, Any] = {"gateway": asked.gateways, "port": asked.ports}
             store.export(
                 self._path(name),
                 name,
@@ -208,7 +212,9 @@ class _Copies:
                 until=asked.until,
                 **{n: v for n, v in columns.items() if n in table.names},
             )
-        self._connection = ibis.duckdb.connect(temp_directory=str(folder / "spill"))
+        self._connection = ibis.duckdb.connect(
+            memory_limit=_MEMORY, temp_directory=str(folder / "spill")
+        )
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.parquet"
@@ -250,7 +256,19 @@ class _Copies:
     @cached_property
     def runs(self) -> pd.DataFrame:
         """Outages and blind times, as `summaries.outages` answers."""
-        return summaries.outages(self.signal)
+        if self.rows <= _MANY_ROWS:
+            return summaries.outages(self.signal)
+        # Looking at neighbours takes memory by the row: one port after the other.
+        found = [
+            summaries.outages(self.of(str(gateway), [port]))
+            for gateway, port in self.ports[["gateway", "port"]].itertuples(index=False)
+        ]
+        return pd.concat(found, ignore_index=True)
+
+    @cached_property
+    def registered(self) -> pd.DataFrame:
+        """Availability of each port."""
+        return summaries.availability(self.signal)
 
     @cached_property
     def outages(self) -> pd.DataFrame:
@@ -410,8 +428,10 @@ def _missed(copies: _Copies) -> dict[str, Any]:
         )
     blind = copies.runs[copies.runs["kind"] == "blind"]
     # When the whole gateway was not seen, that is one gap and not one a port.
-    gaps = blind.groupby(["gateway", "start", "end"], observed=True, dropna=False)["port"]
-    together = [
+    gaps: Iterable[Any] = blind.groupby(["gateway", "start", "end"], observed=True, dropna=False)[
+        "port"
+    ]
+    together: list[dict[str, Any]] = [
         {
             "gateway": findings.readable(gateway),
             "start": start,
@@ -459,23 +479,23 @@ def _verdicts(copies: _Copies) -> dict[str, Any]:
     if not copies.rows:
         return {"verdicts": [], "verdicts_total": 0}
     summary = summaries.signal_summary(copies.signal)
-    share = summaries.availability(copies.signal).drop(columns=["n", "availability"])
+    share = copies.registered.drop(columns=["n", "availability"])
     answers = summary.astype({"gateway": "str"}).merge(
         share.astype({"gateway": "str"}), on=["gateway", "port"]
     )
     labels, told = _by_label(copies)
     if labels:  # a change of place is no memory of the air: readings count within each label
-        key = pd.MultiIndex.from_frame(answers[["gateway", "port"]])
-        answers["n_independent"] = told.reindex(key).to_numpy()
-    last = copies.ports.set_index(["gateway", "port"])["last"]
-    outages = dict(iter(copies.outages.groupby(["gateway", "port"], observed=True)))
-    rows = []
+        places = pd.MultiIndex.from_frame(answers[["gateway", "port"]])
+        answers["n_independent"] = told.reindex(places).to_numpy()
+    last: dict[Any, Any] = copies.ports.set_index(["gateway", "port"])["last"].to_dict()
+    outages: dict[Any, pd.DataFrame] = {}
+    for key, part in copies.outages.groupby(["gateway", "port"], observed=True):
+        outages[key] = part
+    rows: list[dict[Any, Any]] = []
     for row in answers.head(_MOST_PORTS).to_dict("records"):
         key = (row["gateway"], row["port"])
         mine = outages.get(key, copies.outages.head(0))
-        said = findings.verdict(
-            {str(k): v for k, v in row.items()}, mine, last[key], labels.get(key, {})
-        )
+        said = findings.verdict(row, mine, last[key], labels.get(key, {}))
         rows.append({**row, **said, "name": copies.port_name(*key), "outages": len(mine)})
     return {"verdicts": rows, "verdicts_total": len(answers)}
 
@@ -657,12 +677,14 @@ def _availability(copies: _Copies) -> dict[str, Any]:
         )
     rows.sort(key=lambda row: (-row["seconds"], row["start"], row["name"]))
     strips = []
-    for gateway in copies.ports["gateway"].unique()[:_MOST_PICTURES]:
-        data = copies.signal.filter(copies.signal.gateway == str(gateway))
+    for gateway, spans in list(copies.ports.groupby("gateway", observed=True))[:_MOST_PICTURES]:
+        share, runs = (
+            frame[frame["gateway"] == gateway] for frame in (copies.registered, copies.runs)
+        )
         whose = f" of {findings.readable(gateway)}" if copies.several else ""
         strips.append(
             _picture(
-                charts.availability_strip(data),
+                charts.strip(spans.reset_index(drop=True), share, runs),
                 f"When each port{whose} was registered, and when not and why. Numbers stand in "
                 "the tables of verdicts and outages.",
                 f"When each port{whose} was registered, when it was not and why, and when nobody "
@@ -815,11 +837,19 @@ def _rendered(page: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "when": lambda t: "–" if t is None or pd.isna(t) else f"{t:%Y-%m-%d %H:%M:%S}",
+        "when": _when,
         "length": findings.length,
         "percent": findings.percent,
-        "number": lambda n, places=0: "–" if pd.isna(n) else findings.negative(float(n), places),
+        "number": _number,
     }
     style = environment.loader.get_source(environment, "report.css")[0]  # type: ignore[union-attr]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return environment.get_template("report.html").render(page, style=style, style_hash=digest)
+
+
+def _when(time: Any) -> str:
+    return "–" if pd.isna(time) else f"{time:%Y-%m-%d %H:%M:%S}"
+
+
+def _number(number: Any, places: int = 0) -> str:
+    return "–" if pd.isna(number) else findings.negative(float(number), places)

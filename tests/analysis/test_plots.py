@@ -436,7 +436,7 @@ def test_the_frame_is_left_as_it_was():
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ([1, 2], "a list can't be drawn"),
+        ([1, 2], "a list can't be analysed"),
         (frame_of("messages", []), "no column time, ok, rssi_dbm"),
         (frame_of("signal", [row(0)]).assign(time="soon"), "does not hold times"),
     ],
