@@ -288,13 +288,15 @@ def comparison(
                         solid_capstyle="butt")  # fmt: skip
             ax.plot([middle], [base], "o", markersize=8, markeredgewidth=1.8,
                     color=PALETTE[0], markerfacecolor=PALETTE[0] if sure else "white")  # fmt: skip
-        ax.text(0.5, base + 0.24, drawable(str(row["verdict"])), fontsize=SMALL, ha="center",
+        verdict = drawable(str(row["verdict"]))
+        verdict = verdict if len(verdict) <= 120 else verdict[:119] + "…"
+        ax.text(0.5, base + 0.24, verdict, fontsize=SMALL, ha="center",
                 transform=ax.get_yaxis_transform(), parse_math=False, fontfamily=families(),
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
     _row_names(ax, list(reversed(names)), 0.0)
     ax.set_ylim(-0.5, len(answer) - 0.35)
     ax.set_xlim(-reach, reach)
-    left, right = (drawable(str(each))[:30] for each in (a, b))
+    left, right = (drawable(str(each))[:24] for each in (a, b))
     label = ax.set_xlabel(
         f"←  {left} better        difference (dB), grey: less than one step of CSQ        "
         f"{right} better  →",

@@ -47,6 +47,9 @@ KINDS = {
     "blind": "nobody measured",
 }
 
+_LONGEST = 240
+"""Letters of a name or sentence that are shown."""
+
 _FEW = 8
 """Independent readings below which a word for a port's strength is a snapshot."""
 
@@ -61,7 +64,8 @@ _MOST_PAIRS = 8
 
 def readable(text: object) -> str:
     """A stranger's text on one line, without controls of terminals or of writing direction."""
-    return "".join(each if each.isprintable() else " " for each in str(text)).strip()
+    line = "".join(each if each.isprintable() else " " for each in str(text)).strip()
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
 def negative(number: float, places: int = 0) -> str:

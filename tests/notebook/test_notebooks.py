@@ -22,7 +22,12 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 
 def test_there_are_notebooks() -> None:
-    assert {path.stem for path in NOTEBOOKS} >= {"01_quickstart", "03_messages", "04_ussd", "05_report"}
+    assert {path.stem for path in NOTEBOOKS} >= {
+        "01_quickstart",
+        "03_messages",
+        "04_ussd",
+        "05_report",
+    }
 
 
 @each_notebook
