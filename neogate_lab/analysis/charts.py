@@ -289,7 +289,7 @@ def comparison(
             ax.plot([middle], [base], "o", markersize=8, markeredgewidth=1.8,
                     color=PALETTE[0], markerfacecolor=PALETTE[0] if sure else "white")  # fmt: skip
         verdict = drawable(str(row["verdict"]))
-        verdict = verdict if len(verdict) <= 120 else verdict[:119] + "…"
+        verdict = verdict if len(verdict) <= 132 else verdict[:131] + "…"
         ax.text(0.5, base + 0.24, verdict, fontsize=SMALL, ha="center",
                 transform=ax.get_yaxis_transform(), parse_math=False, fontfamily=families(),
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
