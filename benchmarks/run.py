@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import importing, ingest, parse, round_trip
+from benchmarks import importing, ingest, parse, plot, round_trip
 from benchmarks.contest import Result, table
 
 __all__ = ["main"]
@@ -26,6 +26,7 @@ def main() -> None:
             "round-trip": round_trip.run,
             "ingest": lambda rounds: ingest.run(rounds, folder),
             "import": importing.run,
+            "plot": plot.run,
         }
         parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
         parser.add_argument("which", nargs="*", choices=[[], *contests], help="default: all")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from neogate_lab.analysis import plots
     from neogate_lab.analysis.balances import Balance, parse_balance
     from neogate_lab.analysis.comparison import compare
+    from neogate_lab.analysis.report import write_report
     from neogate_lab.analysis.summaries import (
         availability,
         delivery,
@@ -96,6 +97,7 @@ _HOMES = {
     "read_csv": "history.export",
     "read_parquet": "history.export",
     "signal_summary": "analysis.summaries",
+    "write_report": "analysis.report",
 }
 """Public name -> the module below this package that defines it, imported on first use."""
 
@@ -148,6 +150,7 @@ __all__ = [
     "read_csv",
     "read_parquet",
     "signal_summary",
+    "write_report",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -686,6 +686,32 @@ class Fleet:
             **{"gateway": self.names, **filters},
         )
 
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        since: times.Moment | None = None,
+        until: times.Moment | None = None,
+        port: Ports = None,
+        redact: str | None = "all",
+        title: str | None = None,
+        *,
+        progress: bool = True,
+    ) -> Path | str:
+        """Write what was measured at these gateways as one HTML file, as `Gateway.report`."""
+        from neogate_lab.analysis.report import write_report
+
+        return write_report(
+            self.store,
+            path,
+            gateway=self.names,
+            since=since,
+            until=until,
+            port=port,
+            redact=redact,
+            title=title,
+            progress=progress,
+        )
+
     # -- plumbing --------------------------------------------------------------------------------
     def _read(self, table: str, **filters: Any) -> pd.DataFrame:
         if self.closed and self._owned_store is not None:

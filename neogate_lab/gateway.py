@@ -830,6 +830,61 @@ class Gateway:
             **filters,
         )
 
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        since: times.Moment | None = None,
+        until: times.Moment | None = None,
+        port: Ports = None,
+        redact: str | None = "all",
+        title: str | None = None,
+        *,
+        progress: bool = True,
+    ) -> Path | str:
+        """Write what was measured at this gateway as one HTML file that can be handed on.
+
+        Verdicts, comparisons of labels, plots, outages, and what was not measured; never the text
+        of a message. It needs no script, loads nothing, and prints well.
+
+        Parameters
+        ----------
+        path : str or path
+            Ends in .html; what stood there is replaced. Also a URL of fsspec.
+        since, until, port
+            As for `signal`.
+        redact : {"all", "text", "numbers", None}
+            What to hide, as in `export`; by default all, also the gateway's name.
+        title : str, optional
+            The heading; it is shown as it is given.
+        progress : bool
+            Show a bar when it takes longer than two seconds.
+
+        Returns
+        -------
+        Path or str
+            The file; a URL as it was given.
+
+        Raises
+        ------
+        InvalidRequest
+            Another suffix, a missing folder, an unknown level, or a filter that can't be read.
+        StoreError
+            The store can't be read or the file not be written.
+        """
+        from neogate_lab.analysis.report import write_report
+
+        return write_report(
+            self.store,
+            path,
+            gateway=self.name,
+            since=since,
+            until=until,
+            port=port,
+            redact=redact,
+            title=title,
+            progress=progress,
+        )
+
     def _read(self, table: str, **filters: Any) -> pd.DataFrame:
         if self.closed and self._owned_store is not None:
             path = str(self.store.path)

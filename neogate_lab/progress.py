@@ -23,10 +23,22 @@ class Bar:
         How many there are already.
     pace : float, optional
         Seconds that each takes, where that is known: the time left is exact then.
+    delay : float
+        Seconds of work after which it appears.
+    shown : bool
+        False: never.
     """
 
     def __init__(
-        self, name: str, total: int | None, unit: str, *, done: int = 0, pace: float | None = None
+        self,
+        name: str,
+        total: int | None,
+        unit: str,
+        *,
+        done: int = 0,
+        pace: float | None = None,
+        delay: float = 0.0,
+        shown: bool = True,
     ) -> None:
         from tqdm.auto import tqdm
 
@@ -48,6 +60,8 @@ class Bar:
             unit=unit,
             bar_format=form,
             postfix=self._time(done),
+            delay=delay,
+            disable=not shown,
         )
 
     def show(self, done: int, note: str = "") -> None:

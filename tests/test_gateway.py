@@ -159,6 +159,18 @@ def test_an_export_holds_this_gateway_only(gw: Gateway, tmp_path: Path) -> None:
     assert ng.read_parquet(path).gateway.unique().tolist() == ["lab"]
 
 
+def test_a_report_tells_of_this_gateway_only(gw: Gateway, tmp_path: Path) -> None:
+    gw.sample("roof")
+    other = {"time": datetime.now(UTC), "gateway": "other", "port": 9, "span": 10, "ok": True}
+    gw.store.append("signal", [other]).result()
+    path = gw.report(tmp_path / "report.html", redact=None, title="What the roof gives")
+    assert path == tmp_path / "report.html"
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "What the roof gives" in text
+    assert "port 1" in text
+    assert "port 9" not in text
+
+
 # -- connecting ------------------------------------------------------------------------------------
 def test_a_wrong_password_is_one_attempt(sim: SimulatedGateway) -> None:
     with pytest.raises(LoginRefused) as caught:

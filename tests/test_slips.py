@@ -107,6 +107,7 @@ def test_completion_offers_verbs_and_nothing_else(gw: ng.Gateway) -> None:
         "outbox",
         "ports",
         "reconnect",
+        "report",
         "resume_outbox",
         "sample",
         "send_many",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC
 from functools import lru_cache
 
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
@@ -24,6 +26,7 @@ __all__ = [
     "families",
     "note",
     "own_axes",
+    "time_axis",
 ]
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
@@ -42,6 +45,26 @@ def note(ax: Axes, text: str) -> None:
     ax.text(
         0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", fontsize=12, color=GREY
     )
+
+
+# A tick says all that tells it from its neighbours: "08:01:30", never a bare "30".
+_TICKS = ["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"]
+_FIRST_TICKS = ["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M:%S"]
+_BESIDE = ["", "", "%Y", "%Y-%m-%d", "%Y-%m-%d", "%Y-%m-%d"]
+
+
+def time_axis(ax: Axes) -> None:
+    """Ticks of the time axis, in UTC whatever matplotlib is set to, with room for their words."""
+    locator = AutoDateLocator(tz=UTC, minticks=3, maxticks=9)  # type: ignore[no-untyped-call]
+    formatter = ConciseDateFormatter(  # type: ignore[no-untyped-call]
+        locator,
+        tz=UTC,
+        formats=_TICKS,
+        zero_formats=_FIRST_TICKS,
+        offset_formats=_BESIDE,
+    )
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(formatter)
 
 
 class Picture(Figure):

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from neogate_lab.analysis import comparison as comparisons
@@ -26,6 +26,7 @@ from neogate_lab.analysis.canvas import (
     families,
     note,
     own_axes,
+    time_axis,
 )
 from neogate_lab.analysis.tables import Data, column_of, fetch, opened, utc
 
@@ -149,10 +150,12 @@ def distribution(data: Data, by: str = "label", ax: Axes | None = None) -> Axes:
         if known.any():
             middle = _weighted_median(part["value"][known], part["count"][known])
             ax.plot([middle, middle], [base, base + 0.9], color="black", linewidth=1.4)
-            ax.annotate(f"{middle:.0f}", (middle, base + 0.9), xytext=(3, -7),
-                        textcoords="offset points", fontsize=SMALL)  # fmt: skip
+            ax.annotate(_minus(middle), (middle, base + 0.9), xytext=(3, -7),
+                        textcoords="offset points", fontsize=SMALL,
+                        path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
         ax.axhline(base, color="#cccccc", linewidth=0.7, zorder=0)
-    names = [drawable(str(name)) or f"(no {by})" for name in rows]
+    words = [f"port {name}" if by == "port" else str(name) for name in rows]
+    names = [drawable(name) or f"(no {by})" for name in words]
     totals = [int(shown[name]) for name in rows]
     ticks = [f"{n[:30]}\nn = {t:,}" for n, t in zip(names, totals, strict=True)]
     _row_names(ax, list(reversed(ticks)), 0.4)
@@ -160,8 +163,12 @@ def distribution(data: Data, by: str = "label", ax: Axes | None = None) -> Axes:
     if counts["value"].isna().any():
         ax.set_xlim(silent_at - 3, high + 4)
         scale = [t for t in range(-110, -50, 10) if low - 3 <= t <= high + 3]
-        ax.set_xticks([silent_at, *scale], ["no value", *map(str, scale)])
+        ax.set_xticks(
+            [silent_at, *scale],
+            ["no value", *map(_minus, scale)],
+        )
     ax.set_xlabel("received signal strength (dBm); the line is the median")
+    _left_out(ax, len(shown) - len(rows))
     _bare(ax, "top", "right", "left")
     return ax
 
@@ -181,45 +188,50 @@ def availability_strip(data: Data, ax: Axes | None = None) -> Axes:
     Axes
         Time in UTC across, a strip a port, with its availability at the right.
     """
-    spans = _spans(data)
+    return strip(_spans(data), summaries.availability(data), summaries.outages(data), ax)
+
+
+def strip(
+    spans: pd.DataFrame, share: pd.DataFrame, runs: pd.DataFrame, ax: Axes | None = None
+) -> Axes:
+    """The strip of answers that are there already: first and last tick, availability, outages."""
     if spans.empty:
         return _empty(ax, "no measurements")
-    share = summaries.availability(data).set_index(["gateway", "port"])["availability"]
-    runs = summaries.outages(data)
+    shares: dict[Any, float] = share.set_index(["gateway", "port"])["availability"].to_dict()
     several = spans["gateway"].nunique() > 1
     ports = list(spans[["gateway", "port"]].itertuples(index=False, name=None))
     if ax is None:
         ax = own_axes(1.6 + 0.34 * max(len(ports), 3))
     start, end = spans["first"].min(), spans["last"].max()
-    least = (end - start) / 1500  # an outage narrower than a pixel shows all the same
+    pixel = (end - start) / 1500  # an outage narrower than that shows all the same
     seen: set[str] = set()
     for number, (gateway, port) in enumerate(ports):
         base = len(ports) - 1 - number - 0.36
         span = spans.iloc[number]
-        ax.broken_barh([_bar(span["first"], span["last"], least)], (base, 0.72), color=_REGISTERED)
+        ax.broken_barh([_bar(span["first"], span["last"], pixel)], (base, 0.72), color=_REGISTERED)
         mine = runs[(runs["gateway"] == gateway) & (runs["port"] == port)]
         for kind in ("blind", "not_registered", "down", "no_sim", "power_off"):
             chosen = mine[mine["kind"] == kind]
+            if kind == "blind":  # failed ticks of a long time would hide what lies between them
+                chosen = chosen[~(chosen["end"] - chosen["start"] < pixel)]
             if chosen.empty:
                 continue
             seen.add(kind)
             colour, hatch, _ = _KINDS[kind]
             ends = chosen["end"].fillna(span["last"])
-            bars = [_bar(s, e, least) for s, e in zip(chosen["start"], ends, strict=True)]
+            bars = [_bar(s, e, pixel) for s, e in zip(chosen["start"], ends, strict=True)]
             ax.broken_barh(
                 bars, (base, 0.72), facecolors=colour, hatch=hatch,
                 edgecolor="white" if kind != "blind" else "#999999", linewidth=0,
             )  # fmt: skip
-        known = share.get((gateway, port), np.nan)
+        known = shares.get((gateway, port), np.nan)
         text = "not measured" if np.isnan(known) else _percent(known)
         ax.annotate(text, (1.005, base + 0.36), xycoords=ax.get_yaxis_transform(), va="center",
                     fontsize=SMALL, annotation_clip=False)  # fmt: skip
     names = [f"port {p}" + (f" · {drawable(str(g))[:20]}" if several else "") for g, p in ports]
     _row_names(ax, list(reversed(names)), 0.0)
     ax.set_ylim(-0.6, len(ports) - 0.4)
-    locator = AutoDateLocator()  # type: ignore[no-untyped-call]
-    ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    time_axis(ax)
     ax.set_xlim(_naive(start), _naive(max(end, start + pd.Timedelta(seconds=4))))
     ax.set_xlabel("time (UTC); at the right: registered ÷ answered")
     handles = [Patch(color=_REGISTERED, label="registered")]
@@ -250,7 +262,8 @@ def comparison(
     Axes
         Difference in dB across, right of zero where `b` is better; a row a port.
     """
-    answer = comparisons.compare(data, a, b, by=by, overall=overall).iloc[:_MOST_ROWS]
+    whole = comparisons.compare(data, a, b, by=by, overall=overall)
+    answer = whole.iloc[:_MOST_ROWS]
     if ax is None:
         ax = own_axes(1.5 + 0.62 * max(len(answer), 2))
     known = answer[["difference_db", "ci_low", "ci_high"]].dropna()
@@ -275,19 +288,22 @@ def comparison(
                         solid_capstyle="butt")  # fmt: skip
             ax.plot([middle], [base], "o", markersize=8, markeredgewidth=1.8,
                     color=PALETTE[0], markerfacecolor=PALETTE[0] if sure else "white")  # fmt: skip
-        ax.text(0.5, base + 0.24, drawable(str(row["verdict"])), fontsize=SMALL, ha="center",
-                transform=ax.get_yaxis_transform(), parse_math=False,
-                fontfamily=families())  # fmt: skip
+        verdict = drawable(str(row["verdict"]))
+        verdict = verdict if len(verdict) <= 132 else verdict[:131] + "…"
+        ax.text(0.5, base + 0.24, verdict, fontsize=SMALL, ha="center",
+                transform=ax.get_yaxis_transform(), parse_math=False, fontfamily=families(),
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
     _row_names(ax, list(reversed(names)), 0.0)
     ax.set_ylim(-0.5, len(answer) - 0.35)
     ax.set_xlim(-reach, reach)
-    left, right = (drawable(str(each))[:30] for each in (a, b))
+    left, right = (drawable(str(each))[:24] for each in (a, b))
     label = ax.set_xlabel(
         f"←  {left} better        difference (dB), grey: less than one step of CSQ        "
         f"{right} better  →",
         fontfamily=families(),
     )
     label.set_parse_math(False)
+    _left_out(ax, len(whole) - len(answer))
     handles = [
         Line2D([], [], color=PALETTE[0], marker="o", linewidth=2.4, label="95 % interval"),
         Line2D([], [], color=PALETTE[0], marker="o", markerfacecolor="white", markeredgewidth=1.8,
@@ -313,7 +329,8 @@ def delivery(data: Data, ax: Axes | None = None) -> Axes:
     Axes
         Number of SMS across, a bar a port.
     """
-    answer = summaries.delivery(data).iloc[:_MOST_ROWS]
+    whole = summaries.delivery(data)
+    answer = whole.iloc[:_MOST_ROWS]
     if answer.empty:
         return _empty(ax, "no SMS")
     if ax is None:
@@ -341,6 +358,7 @@ def delivery(data: Data, ax: Axes | None = None) -> Axes:
     ax.set_xlim(0, float(left.max()) * 1.16)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("SMS; at the bars: sent ÷ (sent, failed and unknown)")
+    _left_out(ax, len(whole) - len(answer))
     _legend_above(ax, handles)
     _bare(ax, "top", "right", "left")
     return ax
@@ -374,6 +392,11 @@ def _percent(share: float) -> str:
     return f"{text.removesuffix('.0')} %"
 
 
+def _minus(number: float) -> str:
+    """A whole number as matplotlib writes them on axes."""
+    return f"{number:.0f}".replace("-", "\N{MINUS SIGN}")
+
+
 def _weighted_median(value: pd.Series, count: pd.Series) -> float:
     order = np.argsort(value.to_numpy(), kind="stable")
     upto = np.cumsum(count.to_numpy()[order])
@@ -386,6 +409,13 @@ def _row_names(ax: Axes, names: list[str], offset: float) -> None:
         tick.label1.set_parse_math(False)
         tick.label2.set_parse_math(False)
     ax.tick_params(axis="y", length=0)
+
+
+def _left_out(ax: Axes, rows: int) -> None:
+    if rows > 0:
+        ax.annotate(f"{rows} more have no room here", (1, 0), xytext=(0, -34), ha="right",
+                    xycoords="axes fraction", textcoords="offset points", va="bottom",
+                    fontsize=SMALL, color=GREY, annotation_clip=False)  # fmt: skip
 
 
 def _legend_above(ax: Axes, handles: list[Any]) -> None:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC
 from functools import cached_property
-from itertools import cycle, product
+from itertools import cycle, pairwise, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.dates import date2num
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -35,6 +34,7 @@ from neogate_lab.analysis.canvas import (
     families,
     note,
     own_axes,
+    time_axis,
 )
 from neogate_lab.analysis.charts import (
     availability_strip,
@@ -43,12 +43,11 @@ from neogate_lab.analysis.charts import (
     distribution,
     heatmap,
 )
+from neogate_lab.analysis.tables import Data, fetch, opened
 from neogate_lab.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from matplotlib.backend_bases import RendererBase
-
-    from neogate_lab.history import Store
 
 __all__ = [
     "availability_strip",
@@ -71,13 +70,9 @@ _FEW = 240
 _ROW, _LANE = 0.065, 0.035
 """Heights of a row of labels and of a lane without values, as parts of the axes' height."""
 
-_COLUMNS_OF_PIXELS = 6000
+_COLUMNS_OF_PIXELS = 16_000
 """Longer lines are drawn by their extremes in so many columns. The usual picture has 1000; several
-to a pixel keep the shading that many overlapping strokes have."""
-
-_TALL = 0.3
-"""Strokes of this part of the whole height overlap to full ink; a quarter of the columns will do,
-and tall strokes are what takes time to draw."""
+to a pixel keep the shading that many overlapping strokes have (`benchmarks/plot.py`)."""
 
 _LEAST_DB = 12.0
 """So many dB are shown at least: one step of CSQ is 2 dB and should look small."""
@@ -90,7 +85,7 @@ _LEGEND_ROWS = 18
 _COLUMNS = ("time", "gateway", "port", "ok", "rssi_dbm", "rssi_bound", "registered", "label")
 
 
-def signal_history(data: pd.DataFrame | Store, ax: Axes | None = None) -> Axes:
+def signal_history(data: Data, ax: Axes | None = None) -> Axes:
     """Draw the signal strength of every port over time.
 
     A line is one port of one gateway. It breaks wherever nothing was measured: where a measurement
@@ -100,8 +95,8 @@ def signal_history(data: pd.DataFrame | Store, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    data : DataFrame or Store
-        Rows of the table `signal`, in any order.
+    data : DataFrame, Store, path or URL of Parquet, or Ibis table
+        The table `signal`, in any order.
     ax : Axes, optional
         Draw there; by default on a figure of its own. The legend stands at the right of the axes:
         make your figure with ``layout="constrained"`` to have room for it.
@@ -126,7 +121,10 @@ def signal_history(data: pd.DataFrame | Store, ax: Axes | None = None) -> Axes:
     several = frame["gateway"].nunique() > 1
     looks = cycle(product(STYLES, PALETTE))
     lines: list[_Line] = []
-    for (gateway, port), part in frame.groupby(["gateway", "port"], observed=True, sort=True):
+    starts = np.flatnonzero(np.r_[True, np.diff(frame["line"]) != 0])
+    for start, end in pairwise([*starts, len(frame)]):
+        part = frame.iloc[start:end]
+        gateway, port = part["gateway"].iloc[0], part["port"].iloc[0]
         style, colour = next(looks)
         name = f"port {port}" + (f" · {drawable(str(gateway))}" if several else "")
         lines.append(_Line(name, colour, style, part))
@@ -139,15 +137,9 @@ def signal_history(data: pd.DataFrame | Store, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _signal_frame(data: pd.DataFrame | Store) -> pd.DataFrame:
-    from neogate_lab.history import Store
-
-    if isinstance(data, Store):
-        data = data.signal()
+def _signal_frame(data: Data) -> pd.DataFrame:
     if not isinstance(data, pd.DataFrame):
-        raise InvalidRequest(
-            f"a {type(data).__name__} can't be drawn; give the DataFrame of signal(), or a Store"
-        )
+        data = fetch(opened(data, "signal", (*_COLUMNS, "survey", "network")))
     missing = [name for name in _COLUMNS if name not in data.columns]
     if missing:
         raise InvalidRequest(
@@ -164,35 +156,69 @@ def _signal_frame(data: pd.DataFrame | Store) -> pd.DataFrame:
     registered = frame["registered"].astype("boolean").fillna(False).to_numpy(bool)
     frame["value"] = np.where(ok, value, np.nan)
     frame["no_value"] = ok & registered & np.isnan(value)
-    return frame[frame["time"].notna() & frame["port"].notna()]
+    known = (frame["time"].notna() & frame["port"].notna()).to_numpy(bool)
+    whole: pd.DataFrame = frame if known.all() else frame.loc[known]
+    return whole
 
 
 def _with_breaks(frame: pd.DataFrame) -> pd.DataFrame:
     """Sort by line and time, and add what tells measuring from not measuring.
 
-    `usual` is the row's distance of ticks in seconds; `breaks` says that the line was not measured
-    between the row before and this one; `stretch` counts the times when no line at all was.
+    `line` numbers the gateways and ports; `usual` is the row's distance of ticks in seconds;
+    `breaks` says that the line was not measured between the row before and this one; `stretch`
+    counts the times when no line at all was.
     """
-    line = ["gateway", "port"]
-    survey = [*line, *(["survey"] if "survey" in frame else [])]
-    frame = frame.sort_values([*survey, "time"], kind="stable")
-    distance = frame.groupby(survey, observed=True)["time"].diff().dt.total_seconds()
-    frame["usual"] = distance.where(distance > 0)
-    frame["usual"] = frame.groupby(survey, observed=True)["usual"].transform("median")
-    frame = frame.sort_values("time", kind="stable", ignore_index=True)
-    frame["stretch"] = _parted(frame["time"], frame["usual"], np.fmax).cumsum()
-    frame = frame.sort_values([*line, "time"], kind="stable", ignore_index=True)
-    frame["breaks"] = _parted(frame["time"], frame["usual"], np.fmin)
-    return frame
+    seconds = _naive(frame["time"]).astype(np.int64) / 1e6
+    if (seconds[1:] < seconds[:-1]).any():
+        order = np.argsort(seconds, kind="stable")
+        frame, seconds = frame.iloc[order], seconds[order]
+    line = _codes(frame["gateway"]) * (int(frame["port"].max()) + 1) + frame["port"].to_numpy(int)
+    usual = _usual(seconds, line, _codes(frame["survey"]) if "survey" in frame else line * 0)
+    stretch = _parted(seconds, usual, np.fmax).cumsum()
+    # Rows of a line in the order of time: rows of one line only are that already.
+    if len(line) and (line != line[0]).any():
+        order = np.argsort(line, kind="stable")
+        frame, seconds, line = frame.iloc[order], seconds[order], line[order]
+        usual, stretch = usual[order], stretch[order]
+    breaks = _parted(seconds, usual, np.fmin)
+    frame = frame.reset_index(drop=True)
+    return frame.assign(line=line, usual=usual, stretch=stretch, breaks=breaks)
 
 
-def _parted(time: pd.Series, usual: pd.Series, choose: Any) -> np.ndarray[Any, Any]:
+def _codes(words: pd.Series) -> np.ndarray[Any, Any]:
+    """Numbers for words, in their order; rows without a word share one."""
+    names = words.astype("category").cat
+    order = np.argsort(np.argsort(names.categories.astype("str")))
+    codes = names.codes.to_numpy(np.int64)
+    return np.where(codes < 0, 0, np.r_[order, 0][codes] + 1)
+
+
+def _usual(
+    seconds: np.ndarray[Any, Any], line: np.ndarray[Any, Any], survey: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
+    """Each row's usual distance of ticks: the median of its line and survey, NaN for none."""
+    group = line * (int(survey.max()) + 1) + survey
+    alone = not (group != group[0]).any()
+    order = np.arange(len(group)) if alone else np.argsort(group, kind="stable")
+    bounds = np.flatnonzero(np.diff(group[order])) + 1
+    usual = np.empty(len(group))
+    for rows in np.split(order, bounds):
+        distance = np.diff(seconds[rows])
+        distance = distance[distance > 0]
+        usual[rows] = np.median(distance) if len(distance) else np.nan
+    return usual
+
+
+def _parted(
+    seconds: np.ndarray[Any, Any], usual: np.ndarray[Any, Any], choose: Any
+) -> np.ndarray[Any, Any]:
     """Whether each row is further from the one before than ticks are, as `choose` of both says."""
-    passed = time.diff().dt.total_seconds().to_numpy()
-    allowed = _JOIN * choose(usual.to_numpy(), usual.shift().to_numpy())
-    # The first row has none before it, and a row alone has no usual distance: NaN is no comparison.
-    near: np.ndarray[Any, Any] = (passed == 0) | ((passed > 0) & (passed <= allowed))
-    return ~near
+    passed = np.diff(seconds)
+    allowed = _JOIN * choose(usual[1:], usual[:-1])
+    # A row alone has no usual distance: NaN is no comparison. Lines follow each other backwards.
+    near = (passed == 0) | ((passed > 0) & (passed <= allowed))
+    parted: np.ndarray[Any, Any] = np.r_[True, ~near]
+    return parted
 
 
 def _columns_of(times: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:
@@ -218,10 +244,6 @@ def _outline(
     """
     column = _columns_of(times, columns)
     first = np.flatnonzero(np.r_[True, column[1:] != column[:-1]])
-    height = np.fmax.reduceat(value, first) - np.fmin.reduceat(value, first)
-    if np.nanmean(height) > _TALL * np.ptp(value[~np.isnan(value)]):
-        column = _columns_of(times, columns // 4)
-        first = np.flatnonzero(np.r_[True, column[1:] != column[:-1]])
     last = np.r_[first[1:], len(column)] - 1
     number = np.repeat(np.arange(len(first)), last - first + 1)
     missing = np.isnan(value)
@@ -301,7 +323,8 @@ class _Line:
     @cached_property
     def bands(self) -> tuple[_Band, ...]:
         """The runs of equal labels, cut where nobody measured; unlabelled time left out."""
-        label = self.rows["label"].astype("str").fillna("").to_numpy()
+        words = self.rows["label"].astype("category").cat
+        label, names = words.codes.to_numpy(), ["", *map(str, words.categories)]
         stretch = self.rows["stretch"].to_numpy()
         change = (label[1:] != label[:-1]) | (stretch[1:] != stretch[:-1])
         first = np.r_[0, np.flatnonzero(change) + 1]
@@ -311,7 +334,9 @@ class _Line:
         end = self.times[last] + (usual * 1e6).astype("timedelta64[us]")
         end[:-1] = np.minimum(end[:-1], self.times[first[1:]])
         return tuple(
-            _Band(label[f], self.times[f], e) for f, e in zip(first, end, strict=True) if label[f]
+            _Band(names[label[f] + 1], self.times[f], e)
+            for f, e in zip(first, end, strict=True)
+            if names[label[f] + 1]
         )
 
 
@@ -495,9 +520,7 @@ def _scale(ax: Axes, frame: pd.DataFrame, lines: Sequence[_Line], head: float, f
 
 
 def _dress(ax: Axes) -> None:
-    locator = AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
-    ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
+    time_axis(ax)
     ax.yaxis.set_major_locator(_Decibels(nbins=8, integer=True, steps=[1, 2, 5, 10]))
     ax.grid(axis="y", color="#e4e4e4", linewidth=0.7)
     ax.set_axisbelow(True)

@@ -11,7 +11,16 @@ import pandas as pd
 from neogate_lab import times
 from neogate_lab.analysis.counts import Counts, counted
 from neogate_lab.analysis.series import independent, series
-from neogate_lab.analysis.tables import Data, column_of, fetch, filled, opened, typed, utc
+from neogate_lab.analysis.tables import (
+    Data,
+    column_of,
+    fetch,
+    filled,
+    opened,
+    since_1970,
+    typed,
+    utc,
+)
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.schema import GATEWAY, PORT, Column
 
@@ -154,6 +163,45 @@ def strength_by_hour(data: Data) -> pd.DataFrame:
     counts = counted(table, [], 3600)
     time = utc(pd.to_datetime(counts.keys["bucket"], unit="us", utc=True))
     return pd.DataFrame({"time": time, "median_dbm": counts.strength()["median_dbm"]})
+
+
+def extremes(data: Data, every: int) -> pd.DataFrame:
+    """The weakest and the strongest value of every stretch, as rows that `signal_history` draws.
+
+    Two rows a gateway, port, label and stretch of `every` seconds, half a stretch apart; without a
+    value where there was none, not ok where nothing was answered.
+    """
+    columns = ("gateway", "port", "time", "ok", "registered", "rssi_dbm", "network", "label")
+    table = opened(data, "signal", columns)
+    value = table.ok.ifelse(table.rssi_dbm.cast("float64"), None)
+    time = since_1970(table)
+    table = table.mutate(bucket=time - time % (every * 1_000_000), value=value)
+    rows = fetch(
+        table.group_by(["gateway", "port", "label", "bucket"]).aggregate(
+            low=table.value.min(),
+            high=table.value.max(),
+            answers=table.ok.ifelse(1, 0).sum(),
+            registrations=(table.ok & table.registered).ifelse(1, 0).sum(),
+            network=table.network.max(),
+        )
+    ).sort_values(["gateway", "port", "bucket", "label"], ignore_index=True)
+    made = []
+    for name, later in (("low", 0.0), ("high", every / 2)):
+        value = pd.to_numeric(rows[name]).astype(float)
+        time = pd.to_datetime(rows["bucket"] + int(later * 1e6), unit="us", utc=True)
+        made.append(
+            pd.DataFrame(
+                {
+                    "time": time.astype("datetime64[us, UTC]"),
+                    **{key: rows[key] for key in ("gateway", "port", "label", "network")},
+                    "ok": rows["answers"] > 0,
+                    "registered": rows["registrations"] > 0,
+                    "rssi_dbm": value,
+                    "rssi_bound": np.select([value <= -113, value >= -51], ["<=", ">="], ""),
+                }
+            )
+        )
+    return pd.concat(made, ignore_index=True)
 
 
 def value_counts(data: Data, by: str) -> pd.DataFrame:

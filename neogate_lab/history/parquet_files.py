@@ -27,7 +27,7 @@ from neogate_lab.history.schema import SCHEMA_VERSION, Table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["check_owned", "names", "read", "write", "write_dataset"]
+__all__ = ["check_owned", "names", "package_version", "read", "write", "write_dataset"]
 
 _PREFIX = "neogate_lab."
 _LISTING = "_common_metadata"
@@ -73,7 +73,7 @@ class _About:
             "time_range": [time.isoformat() for time in times if time is not None],
             "rows": self._rows,
             "redacted": self._redact,
-            "package_version": _package_version(),
+            "package_version": package_version(),
             **more,
         }
         return {
@@ -297,8 +297,9 @@ def read(place: Place, below: list[str]) -> pa.Table:
         raise InvalidRequest(f"the files of {place} do not hold the same columns") from error
 
 
-def _package_version() -> str:
+def package_version() -> str:
+    """Version of this package, "" where it runs from a source tree."""
     try:
         return importlib.metadata.version("neogate-lab")
     except importlib.metadata.PackageNotFoundError:
-        return ""  # run from a source tree
+        return ""

@@ -20,10 +20,10 @@ from neogate_lab.history.store import Store
 
 store, target = sys.argv[1:]
 with Store(store) as opened:
-    opened.export(target, until="2026-11-20 12:00:02")
+    opened.export(target, progress=False, until="2026-11-20 12:00:02")
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
     try:
-        opened.export(target)
+        opened.export(target, progress=False)
     except StoreError as error:
         print(error)
 """

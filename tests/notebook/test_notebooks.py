@@ -27,6 +27,7 @@ def test_there_are_notebooks() -> None:
         "02_signal_survey",
         "03_messages",
         "04_ussd",
+        "05_report",
         "06_fleet",
     }
 
@@ -67,3 +68,5 @@ async def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.M
         assert any("image/png" in output.get("data", {}) for output in outputs)
         written = {file.name for file in (tmp_path / "demo-output").iterdir()}
         assert written == {"signal.parquet", "inbox.csv"}
+    if path.stem == "05_report":
+        assert "roof is " in (tmp_path / "report.html").read_text(encoding="utf-8")

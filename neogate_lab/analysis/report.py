@@ -1,0 +1,856 @@
+"""A store as one HTML file to hand on: gathers answers and pictures; never computes an answer.
+
+Everything is read from copies that were redacted before, as exports are, so that nothing else can
+reach the page. The page holds no script and loads nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from neogate_lab.analysis import charts, comparison, findings, plots, summaries
+from neogate_lab.analysis.tables import fetch, utc
+from neogate_lab.errors import InvalidRequest
+from neogate_lab.history.export import read_parquet
+from neogate_lab.history.parquet_files import package_version
+from neogate_lab.history.places import Place, locate
+from neogate_lab.history.redaction import LEVELS
+from neogate_lab.history.schema import SCHEMA_VERSION, TABLES
+from neogate_lab.progress import Bar
+from neogate_lab.times import Moment, moment
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from neogate_lab.history.store import Store
+
+__all__ = ["write_report"]
+
+_PATIENCE = 2.0
+_DPI = 160
+_NARROWER = 0.87
+"""Pictures as wide as a page: letters come out larger than on a screen's width."""
+
+
+_MOST_DRAWN = 200_000
+"""Rows drawn one by one; longer histories are drawn by the extremes of stretches."""
+
+_STRETCHES = 1500
+_MOST_COMPARED = 300_000
+"""Rows of one comparison; of more, stretches all over are taken."""
+
+_PORTS_A_PICTURE = 7
+_FEW_PORTS = 4
+"""So many have pictures of their own."""
+
+_MEMORY = "1GB"
+"""For queries; what needs more goes through a file."""
+
+_MANY_ROWS = 2_000_000
+_MANY_PORTS = 16
+_MOST_PICTURES = 12
+_MOST_OUTAGES = 25
+_MOST_BLIND = 10
+_MOST_HANDOVERS = 25
+_MOST_EVENTS = 25
+_MOST_PORTS = 256
+_MOST_LABELS = 50
+_MOST_TOLD = 6
+"""Labels whose medians stand in the verdict."""
+
+_MODULE = ("gateway", "manufacturer", "model", "revision", "imei", "operator")
+_LONG_ENOUGH = pd.Timedelta(days=2)
+"""For a heatmap of hours and days."""
+
+
+def write_report(
+    store: Store,
+    path: str | os.PathLike[str],
+    *,
+    gateway: str | Iterable[str] | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    port: int | Iterable[int] | None = None,
+    redact: str | None = "all",
+    title: str | None = None,
+    progress: bool = True,
+) -> Path | str:
+    """Write a report of what was measured as one self-contained HTML file, whole or not at all.
+
+    It tells what was measured and what was not, a verdict a port, comparisons of all labels,
+    outages, networks, numbers of messages, the method and where everything comes from; texts of
+    messages are never in it. It prints well, needs no script, and loads nothing.
+
+    Parameters
+    ----------
+    store : Store
+        Where the rows are; another process may be recording into it.
+    path : str or path
+        Ends in .html or .htm; also a URL of fsspec. What stood there is replaced.
+    gateway : str or iterable of str, optional
+        Only of these.
+    since, until : datetime, timedelta or str, optional
+        A time (naive is UTC) or how long ago ("2h"); `until` is exclusive.
+    port : int or iterable of int, optional
+        Only of these physical ports, from 1.
+    redact : {"all", "text", "numbers", None}
+        What to hide, as in exports: the same cell has the same token in both. "none" is None.
+    title : str, optional
+        The heading; it is shown as it is given.
+    progress : bool
+        Show a bar when it takes longer than two seconds.
+
+    Returns
+    -------
+    Path or str
+        The file; a URL as it was given.
+
+    Raises
+    ------
+    InvalidRequest
+        Another suffix, a missing folder, an unknown level, or a filter that can't be read.
+    StoreError
+        The store can't be read or the file not be written; what was there before is untouched.
+    """
+    now = datetime.now(UTC)
+    place = _checked(path)
+    if redact == "none":
+        redact = None
+    if redact is not None and redact not in LEVELS:
+        raise InvalidRequest(f"redact is one of {', '.join(LEVELS)} or none, not {redact!r}")
+    asked = _Asked(
+        gateways=_listed(gateway),
+        ports=_listed(port),
+        since=None if since is None else moment(since, now),
+        until=None if until is None else moment(until, now, "until"),
+        redact=redact,
+    )
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="neogate-report-"))
+        bar = Bar(place.name, len(_SECTIONS) + 1, "step", delay=_PATIENCE, shown=progress)
+        stack.callback(bar.close)
+        copies = _Copies(store, Path(folder), asked)
+        stack.callback(copies.close)
+        page: dict[str, Any] = {
+            "title": findings.readable(title) if title else "Signal report",
+            "made": now,
+            "asked": asked,
+        }
+        for done, section in enumerate(_SECTIONS, start=1):
+            bar.show(done)
+            page |= section(copies)
+        with place.replacing() as file:
+            file.write(_rendered(page).encode())
+        bar.show(len(_SECTIONS) + 1)
+    return place.answer()
+
+
+def _checked(path: str | os.PathLike[str]) -> Place:
+    place = locate(path)
+    if Path(place.name).suffix.lower() not in (".html", ".htm"):
+        raise InvalidRequest(f"{place.name or place} is no name for a report: end it in .html")
+    place.check_parent()
+    if place.is_folder():
+        raise InvalidRequest(f"{place} is a folder: give a file's name")
+    return place
+
+
+def _listed(value: Any) -> list[Any] | None:
+    if value is None:
+        return None
+    return [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the report is to be of."""
+
+    gateways: list[Any] | None
+    ports: list[Any] | None
+    since: datetime | None
+    until: datetime | None
+    redact: str | None
+
+
+_COPIED = ("signal", "surveys", "identities", "messages", "outbox", "ussd", "connections")
+
+_WHOLE = ("identities", "surveys")
+"""Tables whose rows before the period tell of it, too."""
+
+
+class _Copies:
+    """The store's tables as redacted Parquet files of their own, and answers that several need."""
+
+    def __init__(self, store: Store, folder: Path, asked: _Asked) -> None:
+        import ibis
+
+        self.asked = asked
+        self._folder = folder
+        for name in _COPIED:
+            table = TABLES[name]
+            columns: dict[str, Any] = {"gateway": asked.gateways, "port": asked.ports}
+            store.export(
+                self._path(name),
+                name,
+                redact=asked.redact,
+                progress=False,
+                since=None if name in _WHOLE else asked.since,
+                until=asked.until,
+                **{n: v for n, v in columns.items() if n in table.names},
+            )
+        self._connection = ibis.duckdb.connect(
+            memory_limit=_MEMORY, temp_directory=str(folder / "spill")
+        )
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.parquet"
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+    def frame(self, name: str) -> pd.DataFrame:
+        """A small table whole, as exports are read back."""
+        return read_parquet(self._path(name))
+
+    @cached_property
+    def signal(self) -> Any:
+        """The measurements as an Ibis table: there may be too many for a frame."""
+        return self._connection.read_parquet(str(self._path("signal")))
+
+    @cached_property
+    def ports(self) -> pd.DataFrame:
+        """A row a gateway and port: n, first, last, values."""
+        table = self.signal
+        rows = fetch(
+            table.group_by(["gateway", "port"]).aggregate(
+                n=table.count(),
+                first=table.time.min(),
+                last=table.time.max(),
+                values=table.rssi_dbm.count(),
+            )
+        )
+        for name in ("first", "last"):
+            rows[name] = utc(rows[name])
+        return rows.sort_values(["gateway", "port"], ignore_index=True)
+
+    @cached_property
+    def valued(self) -> set[tuple[str, int]]:
+        """Gateways and ports that have a value."""
+        rows = self.ports[self.ports["values"] > 0]
+        return set(zip(rows["gateway"].astype("str"), rows["port"].astype(int), strict=True))
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """Outages and blind times, as `summaries.outages` answers."""
+        if self.rows <= _MANY_ROWS:
+            return summaries.outages(self.signal)
+        # Looking at neighbours takes memory by the row: one port after the other.
+        found = [
+            summaries.outages(self.of(str(gateway), [port]))
+            for gateway, port in self.ports[["gateway", "port"]].itertuples(index=False)
+        ]
+        return pd.concat(found, ignore_index=True)
+
+    @cached_property
+    def registered(self) -> pd.DataFrame:
+        """Availability of each port."""
+        return summaries.availability(self.signal)
+
+    @cached_property
+    def outages(self) -> pd.DataFrame:
+        return findings.joined(self.runs)
+
+    @cached_property
+    def labels(self) -> pd.DataFrame:
+        """A row a label, in the order in which they were measured: n, first, last, ports."""
+        table = self.signal.filter(self.signal.label != "")
+        rows = fetch(
+            table.group_by("label").aggregate(
+                n=table.count(),
+                first=table.time.min(),
+                last=table.time.max(),
+                ports=table.port.nunique(),
+            )
+        )
+        for name in ("first", "last"):
+            rows[name] = utc(rows[name])
+        return rows.sort_values(["first", "label"], ignore_index=True)
+
+    @property
+    def rows(self) -> int:
+        return int(self.ports["n"].sum())
+
+    @property
+    def several(self) -> bool:
+        return bool(self.ports["gateway"].nunique() > 1)
+
+    @property
+    def span(self) -> tuple[pd.Timestamp, pd.Timestamp]:
+        return self.ports["first"].min(), self.ports["last"].max()
+
+    def of(self, gateway: str, ports: Iterable[int]) -> Any:
+        """The measurements of some ports."""
+        table = self.signal
+        return table.filter((table.gateway == gateway) & table.port.isin([int(p) for p in ports]))
+
+    def port_name(self, gateway: object, port: object) -> str:
+        return f"port {port}" + (f" · {findings.readable(gateway)}" if self.several else "")
+
+    def groups(self) -> Iterator[tuple[str, list[int]]]:
+        """So many ports of one gateway as a picture can show."""
+        for gateway, part in self.ports.groupby("gateway", observed=True, sort=True):
+            ports = [int(port) for port in part["port"]]
+            count = -(-len(ports) // _PORTS_A_PICTURE)
+            size = -(-len(ports) // count)
+            for start in range(0, len(ports), size):
+                yield str(gateway), ports[start : start + size]
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A plot as it stands in the page."""
+
+    source: str
+    alt: str
+    caption: str
+    width: int
+    height: int
+
+
+def _picture(ax: Axes, alt: str, caption: str) -> _Picture:
+    file = io.BytesIO()
+    figure: Any = ax.figure
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(_NARROWER * width, _NARROWER * height)
+    figure.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
+    width, height = (int(inches * 96) for inches in figure.get_size_inches())
+    data = base64.b64encode(file.getvalue()).decode()
+    return _Picture(f"data:image/png;base64,{data}", alt, caption, width, height)
+
+
+# -- sections: each gives the template its part ----------------------------------------------------
+
+
+def _overview(copies: _Copies) -> dict[str, Any]:
+    ports = copies.ports
+    first, last = copies.span if len(ports) else (None, None)
+    return {
+        "rows": copies.rows,
+        "n_ports": len(ports),
+        "gateways": [
+            {
+                "name": findings.readable(gateway),
+                "ports": _ranges(part["port"]),
+                "n": int(part["n"].sum()),
+                "first": part["first"].min(),
+                "last": part["last"].max(),
+            }
+            for gateway, part in ports.groupby("gateway", observed=True, sort=True)
+        ],
+        "first": first,
+        "last": last,
+        "several": copies.several,
+    }
+
+
+def _measured(copies: _Copies) -> dict[str, Any]:
+    surveys = copies.frame("surveys")
+    table = copies.signal.filter(copies.signal.survey != "")
+    taken = fetch(
+        table.group_by(["gateway", "survey"]).aggregate(
+            n=table.count(), first=table.time.min(), last=table.time.max()
+        )
+    )
+    for name in ("first", "last"):
+        taken[name] = utc(taken[name])
+    known = {
+        (str(row["gateway"]), str(row["name"])): row for row in surveys.to_dict("records")
+    }  # the newest start of each name
+    rows = []
+    for row in taken.sort_values(["first", "survey"]).to_dict("records"):
+        settings = known.get((str(row["gateway"]), str(row["survey"])), {})
+        rows.append(
+            {
+                "name": findings.readable(row["survey"]),
+                "gateway": findings.readable(row["gateway"]),
+                "every": settings.get("every_s", float("nan")),
+                "ports": _survey_ports(str(settings.get("ports", ""))),
+                "end": findings.readable(settings.get("reason", "")) or "no end recorded",
+                **{name: row[name] for name in ("n", "first", "last")},
+            }
+        )
+    labels = copies.labels
+    return {
+        "surveys": rows[:_MOST_LABELS],
+        "surveys_total": len(rows),
+        "single": copies.rows - int(taken["n"].sum()) if len(taken) else copies.rows,
+        "labels": [
+            {**row, "label": findings.readable(row["label"])}
+            for row in labels.head(_MOST_LABELS).to_dict("records")
+        ],
+        "labels_total": len(labels),
+    }
+
+
+def _missed(copies: _Copies) -> dict[str, Any]:
+    table = copies.signal.filter(~copies.signal.ok.fill_null(False))
+    counts = fetch(table.group_by(["gateway", "port", "error"]).aggregate(n=table.count()))
+    kinds = [kind for kind in findings.ERRORS if (counts["error"] == kind).any()]
+    other = counts[~counts["error"].isin(kinds)]
+    lost = []
+    for row in copies.ports.to_dict("records"):
+        mine = counts[(counts["gateway"] == row["gateway"]) & (counts["port"] == row["port"])]
+        if mine.empty:
+            continue
+        by_kind = [int(mine.loc[mine["error"] == kind, "n"].sum()) for kind in kinds]
+        total = int(mine["n"].sum())
+        lost.append(
+            {
+                "name": copies.port_name(row["gateway"], row["port"]),
+                "kinds": [*by_kind, *([total - sum(by_kind)] if len(other) else [])],
+                "total": total,
+                "share": total / row["n"],
+            }
+        )
+    blind = copies.runs[copies.runs["kind"] == "blind"]
+    # When the whole gateway was not seen, that is one gap and not one a port.
+    gaps: Iterable[Any] = blind.groupby(["gateway", "start", "end"], observed=True, dropna=False)[
+        "port"
+    ]
+    together: list[dict[str, Any]] = [
+        {
+            "gateway": findings.readable(gateway),
+            "start": start,
+            "end": end,
+            "seconds": (end - start).total_seconds(),
+            "ports": _ranges(ports),
+        }
+        for (gateway, start, end), ports in gaps
+    ]
+    together.sort(key=lambda gap: (-(gap["seconds"] if gap["seconds"] == gap["seconds"] else 1e18),
+                                   gap["start"], gap["gateway"]))  # fmt: skip
+    events = copies.frame("connections")
+    expected = events["event"].isin(["connected", "closed"]) & (events["reason"] == "")
+    noted = events[~expected]
+    seen = {(str(r["gateway"]), int(r["port"])) for r in copies.ports.to_dict("records")}
+    there = {
+        (str(gateway), int(port))
+        for name in ("identities", "messages", "outbox", "ussd")
+        for gateway, port in copies.frame(name)[["gateway", "port"]].itertuples(index=False)
+        if not pd.isna(port)
+    }
+    return {
+        "lost": lost[:_MOST_PORTS],
+        "lost_kinds": [findings.ERRORS[kind] for kind in kinds] + ["other"] * bool(len(other)),
+        "blind": together[:_MOST_BLIND],
+        "blind_next": together[_MOST_BLIND]["seconds"] if len(together) > _MOST_BLIND else None,
+        "blind_total": len(together),
+        "events": [
+            {
+                "time": row["time"],
+                "gateway": findings.readable(row["gateway"]),
+                "event": findings.readable(row["event"]).replace("_", " "),
+                "reason": findings.readable(row["reason"]),
+                "gap": row["gap_s"],
+            }
+            for row in noted.head(_MOST_EVENTS).to_dict("records")
+        ],
+        "events_total": len(noted),
+        "unmeasured": [
+            f"port {port} of {findings.readable(gateway)}" for gateway, port in sorted(there - seen)
+        ],
+    }
+
+
+def _verdicts(copies: _Copies) -> dict[str, Any]:
+    if not copies.rows:
+        return {"verdicts": [], "verdicts_total": 0}
+    summary = summaries.signal_summary(copies.signal)
+    share = copies.registered.drop(columns=["n", "availability"])
+    answers = summary.astype({"gateway": "str"}).merge(
+        share.astype({"gateway": "str"}), on=["gateway", "port"]
+    )
+    labels, told = _by_label(copies)
+    if labels:  # a change of place is no memory of the air: readings count within each label
+        places = pd.MultiIndex.from_frame(answers[["gateway", "port"]])
+        answers["n_independent"] = told.reindex(places).to_numpy()
+    last: dict[Any, Any] = copies.ports.set_index(["gateway", "port"])["last"].to_dict()
+    outages: dict[Any, pd.DataFrame] = {}
+    for key, part in copies.outages.groupby(["gateway", "port"], observed=True):
+        outages[key] = part
+    rows: list[dict[Any, Any]] = []
+    for row in answers.head(_MOST_PORTS).to_dict("records"):
+        key = (row["gateway"], row["port"])
+        mine = outages.get(key, copies.outages.head(0))
+        said = findings.verdict(row, mine, last[key], labels.get(key, {}))
+        rows.append({**row, **said, "name": copies.port_name(*key), "outages": len(mine)})
+    return {"verdicts": rows, "verdicts_total": len(answers)}
+
+
+def _by_label(copies: _Copies) -> tuple[dict[Any, dict[str, float]], pd.Series]:
+    """Medians of each port by label, if there are two to tell of, and independent readings."""
+    if len(copies.labels) < 2:
+        return {}, pd.Series(dtype=float)
+    answer = summaries.signal_summary(copies.signal, by=("gateway", "port", "label"))
+    answer = answer.astype({"gateway": "str", "label": "str"})
+    told = answer.groupby(["gateway", "port"])["n_independent"].sum()
+    if len(copies.labels) > _MOST_TOLD:
+        return {key: {} for key in told.index}, told
+    order = {str(label): number for number, label in enumerate(copies.labels["label"])}
+    answer = answer[answer["label"] != ""]
+    answer = answer.sort_values("label", key=lambda labels: labels.map(order), kind="stable")
+    medians: dict[Any, dict[str, float]] = {}
+    for row in answer.to_dict("records"):
+        mine = medians.setdefault((row["gateway"], row["port"]), {})
+        mine[findings.readable(row["label"])] = float(row["median_dbm"])
+    return medians, told
+
+
+def _comparisons(copies: _Copies) -> dict[str, Any]:
+    labels = [str(label) for label in copies.labels["label"]]
+    chosen = findings.pairs(labels)
+    found = []
+    for a, b in chosen:
+        table, thinned = _thinned(copies, (a, b))
+        answer = comparison.compare(table, a, b)
+        both = answer["mean_a_dbm"].notna() & answer["mean_b_dbm"].notna()
+        overall = comparison.compare(table, a, b, overall=True)["verdict"].iloc[0]
+        shown = answer if both.any() else answer.head(0)
+        names = [
+            copies.port_name(gateway, port)
+            for gateway, port in shown[["gateway", "port"]].itertuples(index=False)
+        ]
+        picture = None
+        if 0 < len(shown) <= 2 * _PORTS_A_PICTURE:
+            picture = _picture(
+                charts.comparison(table, a, b),
+                "Difference in dB and its 95 % interval, a row a port. The table below holds the "
+                "same numbers.",
+                f"{findings.readable(b)} compared with {findings.readable(a)}: right of zero, "
+                f"{findings.readable(b)} is better.",
+            )
+        found.append(
+            {
+                "a": findings.readable(a),
+                "b": findings.readable(b),
+                "verdict": findings.readable(overall),
+                "thinned": thinned,
+                "picture": picture,
+                "rows": [
+                    {**row, "name": name, "verdict": findings.readable(row["verdict"])}
+                    for row, name in zip(shown.to_dict("records"), names, strict=True)
+                ][:_MOST_PORTS],
+            }
+        )
+    return {
+        "comparisons": found,
+        "labels_compared": len(labels),
+        "all_pairs": len(chosen) == len(labels) * (len(labels) - 1) // 2,
+    }
+
+
+def _thinned(copies: _Copies, labels: tuple[str, str]) -> tuple[Any, bool]:
+    """The rows of two labels; of many, stretches all over, that memory stays bounded."""
+    table = copies.signal.filter(copies.signal.label.isin(labels))
+    table = table.mutate(second=table.time.epoch_seconds().cast("int64"))
+    known = copies.labels[copies.labels["label"].isin(labels)]
+    rows = int(known["n"].sum())
+    if rows <= _MOST_COMPARED:
+        return table, False
+    kept = None
+    for row in known.to_dict("records"):
+        start = int(row["first"].timestamp())
+        period = max((int(row["last"].timestamp()) - start) // 50, 1)
+        width = max(int(period * _MOST_COMPARED / rows), 1)
+        mine = (table.label == row["label"]) & ((table.second - start) % period < width)
+        kept = mine if kept is None else kept | mine
+    return table.filter(kept), True
+
+
+def _history(copies: _Copies) -> dict[str, Any]:
+    if not copies.rows:
+        return {"history": [], "history_left": 0, "stretch": None, "spread": []}
+    first, last = copies.span
+    stretch = None
+    if copies.rows > _MOST_DRAWN:
+        stretch = max(60, int((last - first).total_seconds() / _STRETCHES) // 60 * 60)
+    groups = list(copies.groups())
+    pictures = []
+    for gateway, ports in groups[:_MOST_PICTURES]:
+        table = copies.of(gateway, ports)
+        data = table if stretch is None else summaries.extremes(table, stretch)
+        of = f"ports {_ranges(ports)}" if len(ports) > 1 else f"port {ports[0]}"
+        of += f" of {findings.readable(gateway)}" if copies.several else ""
+        pictures.append(
+            _picture(
+                plots.signal_history(data),
+                f"Signal strength of {of} in dBm over time, from {first:%Y-%m-%d %H:%M} to "
+                f"{last:%Y-%m-%d %H:%M} UTC. Medians and ranges stand in the table of verdicts.",
+                f"Signal strength of {of}."
+                + (
+                    f" Each {findings.length(stretch)} is drawn by its lowest and highest value."
+                    if stretch
+                    else ""
+                ),
+            )
+        )
+    return {
+        "history": pictures,
+        "history_left": sum(len(ports) for _, ports in groups[_MOST_PICTURES:]),
+        "stretch": stretch,
+        "spread": _spread(copies),
+    }
+
+
+def _spread(copies: _Copies) -> list[_Picture]:
+    """Distributions, and hours by days where there are enough of them."""
+    first, last = copies.span
+    places = [(gateway, port) for gateway, ports in copies.groups() for port in ports]
+    valued = [place for place in places if place in copies.valued]
+    made: list[_Picture] = []
+    if not valued:
+        return made
+    if len(copies.labels) > 1 and len(places) <= _FEW_PORTS:
+        for gateway, port in valued:
+            data = copies.of(gateway, [port])
+            data = data.filter(data.label != "")
+            made.append(_shares(data, "label", copies.port_name(gateway, port)))
+    elif not copies.several and len(places) <= _MANY_PORTS:
+        made.append(
+            _shares(copies.signal, "port", "all labels together" if len(copies.labels) > 1 else "")
+        )
+    if last - first >= _LONG_ENOUGH:
+        if len(places) > _FEW_PORTS:
+            made.append(_hours(copies.signal, "all ports together"))
+        else:
+            made += [_hours(copies.of(g, [p]), copies.port_name(g, p)) for g, p in valued]
+    return made
+
+
+def _shares(data: Any, by: str, whose: str) -> _Picture:
+    of = f" ({whose})" if whose else ""
+    return _picture(
+        charts.distribution(data, by=by),
+        f"How often each signal strength was measured, a row a {by}{of}.",
+        f"How often each signal strength was measured, by {by}{of}; a row's bars together are all "
+        "of its registered measurements.",
+    )
+
+
+def _hours(data: Any, whose: str) -> _Picture:
+    return _picture(
+        charts.heatmap(data),
+        f"Median signal strength of each hour of each day, {whose}.",
+        f"Median signal strength of each hour of each day, {whose}.",
+    )
+
+
+def _availability(copies: _Copies) -> dict[str, Any]:
+    out = copies.outages
+    last = copies.ports.set_index(["gateway", "port"])["last"]
+    rows = []
+    for row in out.to_dict("records"):
+        end = last[(str(row["gateway"]), row["port"])]
+        open_ = pd.isna(row["end"])
+        rows.append(
+            {
+                "name": copies.port_name(row["gateway"], row["port"]),
+                "start": row["start"],
+                "end": row["end"],
+                "open": open_,
+                "seconds": (end - row["start"]).total_seconds() if open_ else row["seconds"],
+                "kind": findings.KINDS[str(row["kind"])],
+            }
+        )
+    rows.sort(key=lambda row: (-row["seconds"], row["start"], row["name"]))
+    strips = []
+    for gateway, spans in list(copies.ports.groupby("gateway", observed=True))[:_MOST_PICTURES]:
+        share, runs = (
+            frame[frame["gateway"] == gateway] for frame in (copies.registered, copies.runs)
+        )
+        whose = f" of {findings.readable(gateway)}" if copies.several else ""
+        strips.append(
+            _picture(
+                charts.strip(spans.reset_index(drop=True), share, runs),
+                f"When each port{whose} was registered, and when not and why. Numbers stand in "
+                "the tables of verdicts and outages.",
+                f"When each port{whose} was registered, when it was not and why, and when nobody "
+                "measured.",
+            )
+        )
+    return {
+        "strips": strips,
+        "outages": rows[:_MOST_OUTAGES],
+        "outages_total": len(rows),
+        "outages_seconds": sum(row["seconds"] for row in rows),
+    }
+
+
+def _networks(copies: _Copies) -> dict[str, Any]:
+    found = summaries.operators(copies.signal)
+    changes = summaries.handovers(copies.signal)
+    return {
+        "networks": [
+            {
+                **row,
+                "name": copies.port_name(row["gateway"], row["port"]),
+                "network": findings.readable(row["network"]) or "not told",
+            }
+            for row in found.head(2 * _MOST_PORTS).to_dict("records")
+        ],
+        "handovers": [
+            {
+                **row,
+                "name": copies.port_name(row["gateway"], row["port"]),
+                "before": findings.readable(row["before"]),
+                "after": findings.readable(row["after"]),
+            }
+            for row in changes.head(_MOST_HANDOVERS).to_dict("records")
+        ],
+        "handovers_total": len(changes),
+    }
+
+
+def _messages(copies: _Copies) -> dict[str, Any]:
+    inbox, outbox, ussd = (copies.frame(name) for name in ("messages", "outbox", "ussd"))
+    several = pd.concat([f["gateway"].astype("str") for f in (inbox, outbox, ussd)]).nunique() > 1
+
+    def name(gateway: object, port: object) -> str:
+        return f"port {port}" + (f" · {findings.readable(gateway)}" if several else "")
+
+    received = inbox.groupby(["gateway", "port"], observed=True).agg(
+        n=("row_id", "size"), parts=("parts", "sum"), complete=("complete", "sum")
+    )
+    asked = ussd.groupby(["gateway", "port", "outcome"], observed=True).size().unstack(fill_value=0)
+    delivery = summaries.delivery(outbox)
+    picture = None
+    if len(delivery):
+        picture = _picture(
+            charts.delivery(outbox),
+            "SMS to send, a bar a port, by what became of them. The table holds the numbers.",
+            "What became of the SMS that were to be sent; sent means taken by the SMS centre.",
+        )
+    return {
+        "received": [
+            {"name": name(*key), **row}  # type: ignore[misc]
+            for key, row in received.head(_MOST_PORTS).to_dict("index").items()
+        ],
+        "delivery": [
+            {**row, "name": name(row["gateway"], row["port"])}
+            for row in delivery.head(_MOST_PORTS).to_dict("records")
+        ],
+        "delivery_picture": picture,
+        "outcomes": [findings.readable(each).replace("_", " ") for each in asked.columns],
+        "ussd": [
+            {"name": name(*key), "counts": list(counts)}
+            for key, counts in zip(asked.index, asked.to_numpy().tolist(), strict=True)
+        ][:_MOST_PORTS],
+    }
+
+
+def _provenance(copies: _Copies) -> dict[str, Any]:
+    modules = copies.frame("identities").drop_duplicates(["gateway", "port"], keep="last")
+    modules = modules.sort_values(["gateway", "port"])
+    inbox = copies.frame("messages")
+    off = (inbox["gateway_time_utc"] - inbox["received_at"]).dt.total_seconds()
+    clocks = []
+    for gateway, part in off.groupby(inbox["gateway"], observed=True):
+        told = part.dropna()
+        if len(told):
+            clocks.append(
+                {
+                    "gateway": findings.readable(gateway),
+                    "n": len(told),
+                    "median": float(told.median()),
+                    "low": float(told.min()),
+                    "high": float(told.max()),
+                }
+            )
+    return {
+        "version": package_version(),
+        "schema_version": SCHEMA_VERSION,
+        "modules": [
+            {name: findings.readable(row[name]) for name in _MODULE}
+            | {"port": row["port"], "time": row["time"]}
+            for row in modules.head(_MOST_PORTS).to_dict("records")
+        ],
+        "clocks": clocks,
+        "untimed": int((off.isna() & (inbox["gateway_time"] != "")).sum()),
+        "strengths": findings.STRENGTHS,
+    }
+
+
+_SECTIONS: tuple[Callable[[_Copies], dict[str, Any]], ...] = (
+    _overview,
+    _verdicts,
+    _measured,
+    _missed,
+    _comparisons,
+    _history,
+    _availability,
+    _networks,
+    _messages,
+    _provenance,
+)
+
+
+def _ranges(ports: Iterable[Any]) -> str:
+    """Ports in few words: "1-4, 7"."""
+    runs: list[list[int]] = []
+    for port in sorted(int(each) for each in ports):
+        if runs and port == runs[-1][1] + 1:
+            runs[-1][1] = port
+        else:
+            runs.append([port, port])
+    return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in runs)
+
+
+def _survey_ports(text: str) -> str:
+    """The ports of a survey's settings, which a file may have spoilt."""
+    try:
+        return _ranges(json.loads(text)) if text else "all"
+    except (ValueError, TypeError):
+        return "–"
+
+
+def _rendered(page: dict[str, Any]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("neogate_lab", "analysis"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "when": _when,
+        "length": findings.length,
+        "percent": findings.percent,
+        "number": _number,
+    }
+    style = environment.loader.get_source(environment, "report.css")[0]  # type: ignore[union-attr]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return environment.get_template("report.html").render(page, style=style, style_hash=digest)
+
+
+def _when(time: Any) -> str:
+    return "–" if pd.isna(time) else f"{time:%Y-%m-%d %H:%M:%S}"
+
+
+def _number(number: Any, places: int = 0) -> str:
+    return "–" if pd.isna(number) else findings.negative(float(number), places)

@@ -1,0 +1,498 @@
+"""A report tells what was measured and what was not, hides what it must, and is one quiet file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from neogate_lab.analysis import findings, report, summaries
+from neogate_lab.analysis.report import write_report
+from neogate_lab.cli import app
+from neogate_lab.errors import InvalidRequest, StoreError
+from neogate_lab.history.schema import TABLES
+from neogate_lab.history.store import Store
+from tests.analysis.radio import at, failed, frame, measured, row
+
+PICTURE = re.compile(r'data:image/png;base64,[^"]*')
+VOID = {"meta", "img", "br"}
+HOSTILE = (
+    '<script>alert(1)</script><img src=x onerror="alert(2)">" onload=alert(3) $\\alpha$ '
+    "{{ 7*7 }} \x1b[31mred\x1b[0m \u202egnp.exe"
+)
+
+
+class Page(HTMLParser):
+    """The tags of a page, checked to be balanced, and its words."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words, self._open, self._source = [], [], [], text
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if self._open and self._open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self):
+        text = " ".join(" ".join(self.words).split())
+        return text.replace(" .", ".").replace(" ,", ",").replace("\N{SOFT HYPHEN}", "")
+
+    @property
+    def source(self):
+        """Everything but the bytes of pictures."""
+        return PICTURE.sub("", self._source)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def stored(path, **tables):
+    store = Store(path)
+    for table, rows in tables.items():
+        plain = [{n: v for n, v in each.items() if n != "row_id"} for each in rows]
+        store.append(table, plain).result()
+    return store
+
+
+def made(path, *, options=None, **tables):
+    """A report of a store with these rows."""
+    with stored(path / "store", **tables) as store:
+        write_report(store, path / "report.html", progress=False, **(options or {}))
+    return (path / "report.html").read_text(encoding="utf-8")
+
+
+def survey_rows(**more):
+    begun = measured(1, seconds=3600, port=1, label="sill", level=12)
+    moved = measured(2, begin=3600, seconds=3600, port=1, label="roof", level=16)
+    silent = [row(10 * t, None, port=2, registered=False, state="No SIM") for t in range(720)]
+    rows = [*begun, *moved, *silent]
+    for lost in (100, 400):
+        rows[lost] = failed(10 * lost, label=rows[lost]["label"])
+    for away in range(200, 212):
+        rows[away] |= {"registered": False, "rssi_dbm": None, "signal": None}
+    return [each | more for each in rows]
+
+
+OUTBOX = [
+    {
+        "queued_at": at(10 * n),
+        "gateway": "lab",
+        "port": 1,
+        "to": "+79261234567",
+        "text": "a secret text",
+        "segments": 1,
+        "id": f"id{n}",
+        "status": status,
+        "written_at": at(10 * n),
+        "status_at": at(10 * n + 3),
+    }
+    for n, status in enumerate(["sent", "sent", "failed"])
+]
+MESSAGES = [
+    {
+        "received_at": at(20),
+        "gateway": "lab",
+        "port": 1,
+        "sender": "+79037654321",
+        "text": "a secret answer",
+        "gateway_time": "2026-11-20 11:00:25",
+        "gateway_time_utc": at(25),
+        "parts": 1,
+        "total": 1,
+        "complete": True,
+    }
+]
+SURVEYS = [{"time": at(0), "gateway": "lab", "name": "s", "every_s": 10.0, "ports": "[1,2]"}]
+MODULES = [
+    {
+        "time": at(0),
+        "gateway": "lab",
+        "port": port,
+        "model": "SIM840W",
+        "revision": "1137B04",
+        "imei": f"35394804123456{port}",
+    }
+    for port in (1, 2, 7)
+]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The report of a survey of two hours, with everything that a store can hold."""
+    return made(
+        tmp_path_factory.mktemp("whole"),
+        options={"redact": None, "title": "Two antennas"},
+        signal=survey_rows(),
+        outbox=OUTBOX,
+        messages=MESSAGES,
+        surveys=SURVEYS,
+        identities=MODULES,
+        connections=[
+            {"time": at(60), "gateway": "lab", "event": "lost", "reason": "cable", "gap_s": 5.0}
+        ],
+        ussd=[{"time": at(5), "gateway": "lab", "port": 1, "code": "*100#", "outcome": "done"}],
+    )
+
+
+# -- what it tells ---------------------------------------------------------------------------------
+
+
+def test_it_tells_what_was_measured_and_when(whole):
+    text = Page(whole).text
+    assert "Two antennas" in text
+    assert "2026-11-20 08:00:00 to 2026-11-20 09:59:50 UTC" in text
+    assert "Measurements 1,440" in text
+    for word in ("Surveys", "Labels", "sill", "roof", "SIM840W", "1137B04", "tables of schema"):
+        assert word in text
+
+
+def test_each_port_has_a_verdict_in_words(whole):
+    text = Page(whole).text
+    assert "Good signal: median −" in text or "Fair signal: median −" in text
+    assert "1 outage, 2 min." in text
+    assert re.search(r"Medians by label: sill −\d+, roof −\d+ dBm\. \d+ independent", text)
+    assert "Never registered: no SIM." in text
+
+
+def test_labels_are_compared_in_a_sentence(whole):
+    text = Page(whole).text
+    assert "roof compared with sill" in text
+    assert re.search(
+        r"roof is 8\.\d dB better, 95 % interval 7\.\d to 8\.\d, from \d{3} independent", text
+    )
+
+
+def test_what_was_not_measured_is_told_too(whole):
+    text = Page(whole).text
+    assert "no answer in time" in text
+    assert "Known from elsewhere, but not measured in this period: port 7 of lab." in text
+    assert "lost 5 s cable" in text
+
+
+def test_messages_are_counted_and_never_quoted(whole):
+    text = Page(whole).text
+    assert "secret" not in Page(whole).source
+    assert "+79" not in Page(whole).source
+    assert "66.7 %" in text
+    assert "Sent is not delivered" in text
+    assert "USSD exchanges by outcome Port done port 1 1" in text
+
+
+def test_the_clock_of_the_gateway_is_estimated_from_sms(whole):
+    assert re.search(r"Median Lowest Highest lab 1 5\.0 s 5\.0 s 5\.0 s", Page(whole).text)
+
+
+def test_outages_come_longest_first_and_in_a_limited_number(tmp_path):
+    rows = [row(10 * t, registered=not (t % 3 == 1 or 200 < t < 210)) for t in range(300)]
+    text = Page(made(tmp_path, signal=rows)).text
+    listed = text[text.index("Outages, the longest first") :]
+    assert re.match(
+        r"Outages, the longest first .*? What port 1 \S+ 08:33:30 \S+ \S+ 1 min 30", listed
+    )
+    assert "98 outages" in text
+    assert "73 more outages are not listed; there are 98 in all." in text
+
+
+def test_a_filter_is_said_in_the_report(tmp_path):
+    asked = {"port": 1, "since": "2026-11-20 08:30", "until": "2026-11-20 09:30"}
+    text = Page(made(tmp_path, signal=survey_rows(), options=asked)).text
+    assert "asked for of port 1 only" in text
+    assert "from 2026-11-20 08:30:00 until 2026-11-20 09:30:00 (exclusive)" in text
+    assert "Measurements 360" in text
+    assert "Never registered" not in text  # which port 2 was
+
+
+# -- one quiet file --------------------------------------------------------------------------------
+
+
+def test_nothing_is_loaded_and_nothing_runs(whole):
+    page = Page(whole)
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "iframe", "link", "object", "base"})
+    assert "://" not in whole
+    assert all(each["src"].startswith("data:image/png;base64,") for each in page.all("img"))
+    policy = next(m["content"] for m in page.all("meta") if "http-equiv" in m)
+    style = re.search(r"<style>(.*)</style>", whole, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert f"'sha256-{digest}'" in policy
+    assert not any("style" in attributes for _, attributes in page.tags)
+
+
+def test_it_can_be_read_without_seeing_it(whole):
+    page = Page(whole)
+    assert all(len(each["alt"]) > 30 for each in page.all("img"))
+    anchors = {each["href"][1:] for each in page.all("a")}
+    assert anchors == {each["id"] for each in page.all("section")}
+    assert len(page.all("h1")) == 1
+    assert all("scope" in each for each in page.all("th"))
+    assert page.tags[0] == ("html", {"lang": "en"})
+
+
+def test_the_same_data_give_the_same_bytes_apart_from_the_time_made(tmp_path):
+    with stored(tmp_path / "store", signal=survey_rows()) as store:
+        pages = []
+        for name in ("a.html", "b.html"):
+            write_report(store, tmp_path / name, progress=False)
+            text = (tmp_path / name).read_text(encoding="utf-8")
+            pages.append(re.sub(r'<time id="made">[^<]*</time>', "", text))
+    assert pages[0] == pages[1]
+
+
+# -- what it hides ---------------------------------------------------------------------------------
+
+
+def planted(what):
+    """A row of every table with `what` in every text column."""
+    tables = {}
+    for name, table in TABLES.items():
+        cells = {c.name: what for c in table.columns if c.kind in ("text", "cat")}
+        cells |= {c.name: at(0) for c in table.columns if c.kind == "time"}
+        cells |= {"port": 1} if "port" in table.names else {}
+        tables[name] = [cells]
+    tables["signal"] = [
+        {
+            "time": at(10 * t),
+            "port": 1,
+            "ok": True,
+            "registered": True,
+            "rssi_dbm": -71 - 2 * (t % 3),
+            **dict.fromkeys(("gateway", "network", "survey", "state"), what),
+            "label": f"{what} {'ab'[t // 10]}",
+        }
+        for t in range(20)
+    ]
+    tables["outbox"][0] |= {"status": "sent"}
+    tables["connections"][0] |= {"event": "lost"}
+    tables["surveys"][0] |= {"name": what}
+    return tables
+
+
+def test_numbers_identities_and_pins_are_hidden_wherever_they_stand(tmp_path):
+    number, imsi, pin = "+390123456789", "250021234567890", "4821"
+    text = made(tmp_path, **planted(f"call {number}, imsi {imsi}, pin {pin}"))
+    for secret in (number, number[1:], number[4:], imsi, pin):
+        assert secret not in Page(text).source
+
+
+def test_the_gateway_is_hidden_by_default_and_shown_when_asked_for(tmp_path):
+    rows = [row(10 * t, gateway="headquarters.example") for t in range(3)]
+    with stored(tmp_path / "store", signal=rows) as store:
+        for redact, shown in (("all", False), ("numbers", True), ("none", True), (None, True)):
+            write_report(store, tmp_path / "r.html", redact=redact, progress=False)
+            text = (tmp_path / "r.html").read_text(encoding="utf-8")
+            assert ("headquarters" in text) is shown
+            assert ("nothing is hidden" in text) is (redact in ("none", None))
+
+
+@pytest.mark.parametrize("redact", ["all", None])
+def test_strangers_text_is_only_ever_text(tmp_path, redact):
+    text = made(tmp_path, options={"redact": redact, "title": HOSTILE}, **planted(HOSTILE))
+    page = Page(text)
+    names = {name for _, attributes in page.tags for name in attributes}
+    assert not [name for name in names if name.startswith("on")]
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "iframe"})
+    assert all(each["src"].startswith("data:") for each in page.all("img"))
+    assert "{{ 7*7 }}" in page.text  # as it was written
+    assert "<script>alert(1)</script>" in page.text
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+
+
+# -- whatever the store holds ----------------------------------------------------------------------
+
+
+def test_an_empty_store_gives_a_report_that_says_so(tmp_path):
+    text = Page(made(tmp_path)).text
+    assert "Nothing was measured" in text
+    assert "No measurement was recorded in this period" in text
+    assert "Method and caveats" in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        pytest.param([row(0)], "Worth only 1 independent reading", id="one measurement"),
+        pytest.param([failed(0)], "none of 1 measurements was answered", id="one that failed"),
+        pytest.param(
+            [row(10 * t, None) for t in range(9)],
+            "without a single signal value",
+            id="registered, never a value",
+        ),
+        pytest.param(
+            [row(10 * t, None, registered=False) for t in range(9)],
+            "Never registered.",
+            id="never registered",
+        ),
+        pytest.param(
+            [row(10 * t, port=p) for t in range(4) for p in range(1, 33)],
+            "port 32",
+            id="32 ports",
+        ),
+        pytest.param(
+            [row(10 * t, gateway=g) for t in range(4) for g in ("attic", "lab")],
+            "port 1 · lab",
+            id="two gateways",
+        ),
+        pytest.param([row(10 * t, label="roof") for t in range(4)], "the same label", id="1 label"),
+        pytest.param(
+            [row(10 * t, label=f"place {t // 4}") for t in range(28)],
+            "There are 7 labels; the first is compared with the 6 after it.",
+            id="many labels",
+        ),
+    ],
+)
+def test_any_store_gives_a_readable_report(tmp_path, rows, words):
+    text = Page(made(tmp_path, signal=rows, options={"redact": None})).text
+    assert words in text
+    assert " nan" not in text
+    assert "NaT" not in text
+    assert "None" not in text
+
+
+def test_long_histories_are_drawn_and_compared_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "_MOST_DRAWN", 100)
+    monkeypatch.setattr(report, "_MOST_COMPARED", 300)
+    text = Page(made(tmp_path, signal=survey_rows())).text
+    assert "is drawn by its lowest and highest value" in text
+    assert "stretches spread evenly over each were taken" in text
+    assert "Measurements 1,440" in text
+
+
+def test_extremes_keep_each_stretchs_lowest_and_highest():
+    rows = [row(10 * t, 5 + t % 6) for t in range(12)] + [failed(120), row(180, None)]
+    drawn = summaries.extremes(frame(rows), 60).sort_values("time", ignore_index=True)
+    assert list(drawn["rssi_dbm"].iloc[:4]) == [-103, -93, -103, -93]
+    assert drawn["rssi_dbm"].iloc[4:].isna().all()
+    assert list(drawn["ok"]) == [True] * 4 + [False] * 2 + [True] * 2
+    assert (drawn["time"].diff().dropna() == pd.Timedelta(seconds=30)).all()
+
+
+# -- where it goes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("report.pdf", {}, "end it in .html"),
+        ("report", {}, "end it in .html"),
+        ("nowhere/report.html", {}, "there is no folder"),
+        ("folder.html", {}, "is a folder"),
+        ("report.html", {"redact": "some"}, "redact is one of"),
+        ("report.html", {"since": "soon"}, "since takes a time"),
+    ],
+)
+def test_what_can_not_be_written_is_refused_in_words(tmp_path, name, options, words):
+    (tmp_path / "folder.html").mkdir()
+    with (
+        stored(tmp_path / "store") as store,
+        pytest.raises(InvalidRequest, match=re.escape(words)),
+    ):
+        write_report(store, tmp_path / name, **options)
+    assert {each.name for each in tmp_path.iterdir()} == {"store", "folder.html"}
+
+
+def test_it_replaces_what_was_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "report.htm"
+    path.write_text("before")
+    with stored(tmp_path / "store", signal=[row(0)]) as store:
+        monkeypatch.setattr(report, "_rendered", lambda page: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write_report(store, path, progress=False)
+        assert path.read_text() == "before"
+        monkeypatch.undo()
+        assert write_report(store, path, progress=False) == path
+    assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert {each.name for each in tmp_path.iterdir()} == {"store", "report.htm"}
+
+
+def test_a_closed_store_is_told_as_such(tmp_path):
+    store = stored(tmp_path / "store")
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        write_report(store, tmp_path / "report.html")
+
+
+def test_the_command_writes_it(tmp_path):
+    stored(tmp_path / "store", signal=[row(0), row(0, gateway="attic")]).close()
+    arguments = ["report", str(tmp_path / "store"), str(tmp_path / "r.html")]
+    done = CliRunner().invoke(app, [*arguments, "--gateway", "lab", "--redact", "none"])
+    assert done.exit_code == 0
+    assert done.stdout == f"wrote {tmp_path / 'r.html'}\n"
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "lab" in text
+    assert "attic" not in text
+    refused = CliRunner().invoke(app, [*arguments[:2], "report.txt"])
+    assert refused.exit_code == 1
+    assert "end it in .html" in refused.output
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.25, "250 ms"),
+        (0, "0 s"),
+        (4.254, "4.25 s"),
+        (59.9, "59.9 s"),
+        (60, "1 min"),
+        (3599.9, "1 h"),
+        (7500, "2 h 5 min"),
+        (86400 * 3 + 60, "3 d"),
+        (float("nan"), "–"),
+    ],
+)
+def test_lengths_of_time_in_words(seconds, words):
+    assert findings.length(seconds) == words
+
+
+def test_shares_never_read_as_all_or_nothing_when_they_are_not():
+    shares = (0, 0.0001, 0.5, 0.99999, 1)
+    assert [findings.percent(each) for each in shares] == [
+        "0 %",
+        "< 0.1 %",
+        "50 %",
+        "> 99.9 %",
+        "100 %",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dbm", "word"),
+    [(-51, "excellent"), (-73, "excellent"), (-75, "good"), (-83, "good"), (-85, "fair"),
+     (-93, "fair"), (-95, "weak"), (-113, "weak")],
+)  # fmt: skip
+def test_words_for_strengths(dbm, word):
+    assert findings.strength(dbm) == word
+
+
+def test_an_outage_that_failed_ticks_cut_is_told_as_one():
+    rows = [row(10 * t, registered=not 10 <= t < 30) for t in range(60)]
+    rows[20] = failed(200)
+    runs = summaries.outages(frame(rows))
+    assert list(runs["kind"]) == ["not_registered", "blind", "not_registered"]
+    (outage,) = findings.joined(runs).to_dict("records")
+    assert (outage["start"], outage["end"], outage["seconds"]) == (at(100), at(300), 200)
+
+
+def test_outages_with_a_longer_blind_time_between_them_stay_two():
+    rows = [row(10 * t, registered=not 10 <= t < 30) for t in range(60)]
+    rows[13:28] = [failed(10 * t) for t in range(13, 28)]
+    assert list(findings.joined(summaries.outages(frame(rows)))["seconds"]) == [30, 20]
