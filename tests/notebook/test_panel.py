@@ -74,7 +74,7 @@ def test_ports_that_could_not_be_asked_for_can_be_asked_for_again(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"colour": "red"}, "knows no colour; it takes a gateway and port="),
+        ({"colour": "red"}, "knows no colour; it takes a gateway"),
         ({"port": "1"}, "port must be a whole number from 1, not '1'"),
         ({"port": True}, "port must be a whole number from 1, not True"),
     ],
@@ -175,7 +175,7 @@ def test_the_repr_shows_nothing_personal(make: type[Panel], gw: ng.Gateway) -> N
 def test_no_name_of_ipywidgets_is_taken_by_accident(kind: type[Panel]) -> None:
     machinery = set(vars(type("Plain", (widgets.VBox,), {})))
     ours = {name for name in vars(kind) if not name.startswith("__")} - machinery
-    assert ours & set(dir(widgets.VBox)) <= {"close"}
+    assert ours & set(dir(widgets.VBox)) <= {"close", "_repr_mimebundle_"}
 
 
 @pytest.mark.parametrize(
@@ -203,3 +203,28 @@ def test_only_html_widgets_that_know_no_tex_are_used(make: type[Panel], gw: ng.G
 
     # Label and HTMLMath hand their text to MathJax.
     assert not {type(widget) for widget in inside(make(gw))} & {widgets.Label, widgets.HTMLMath}
+
+
+@each_panel
+def test_operator_signal_and_state_stand_beside_each_port(
+    make: type[Panel], gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    sim.set_signal(1, 20)
+    panel = make(gw)
+
+    def first() -> str:
+        return next((label for label, port in panel.port_field.options if port == 1), "")
+
+    until(lambda: first().endswith("· −73 dBm, good"))
+    assert first().startswith("1: Up · ")
+
+
+@each_panel
+def test_where_no_widget_can_be_shown_the_ports_are(make: type[Panel], gw: ng.Gateway) -> None:
+    panel = make(gw)
+    until(panel._known.is_set)
+    shown = panel._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in shown
+    assert "need a front end with widgets" in shown["text/plain"]
+    assert "Undetected SIM Card" in shown["text/html"]
+    assert "gw." in shown["text/html"]
