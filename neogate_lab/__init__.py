@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from neogate_lab.link.inbox import ReceivedSms
     from neogate_lab.link.outbox import SmsResult
     from neogate_lab.notebook.compose import ComposePanel
+    from neogate_lab.notebook.dashboard import Dashboard
+    from neogate_lab.notebook.inbox import InboxPanel
+    from neogate_lab.notebook.monitor import SignalPanel
     from neogate_lab.notebook.nested import allow_nested_loops
     from neogate_lab.notebook.ussd import UssdPanel
     from neogate_lab.protocol.records import SpanDetail, SpanStatus, UssdReply
@@ -62,8 +65,11 @@ _HOMES = {
     "AsyncGateway": "link.async_gateway",
     "Balance": "analysis.balances",
     "ComposePanel": "notebook.compose",
+    "Dashboard": "notebook.dashboard",
     "Gateway": "gateway",
+    "InboxPanel": "notebook.inbox",
     "ReceivedSms": "link.inbox",
+    "SignalPanel": "notebook.monitor",
     "SimulatedGateway": "simulator",
     "SmsResult": "link.outbox",
     "SpanDetail": "protocol.records",
@@ -99,8 +105,10 @@ __all__ = [
     "CommandRefused",
     "ComposePanel",
     "ConnectionLost",
+    "Dashboard",
     "Gateway",
     "GatewayClosed",
+    "InboxPanel",
     "InvalidRequest",
     "LoginRefused",
     "NeogateError",
@@ -108,6 +116,7 @@ __all__ = [
     "NoAnswer",
     "ProtocolError",
     "ReceivedSms",
+    "SignalPanel",
     "SimulatedGateway",
     "SmsResult",
     "SpanDetail",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
-from neogate_lab.errors import InvalidRequest, NeogateError
+from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateError
 
 if TYPE_CHECKING:
     from neogate_lab.gateway import Gateway
@@ -61,6 +61,14 @@ _STYLE = """<style>
 .neogate-panel .neogate-text i { font-style: normal; }
 .neogate-panel .neogate-answer { padding: 6px 12px; border-left: 3px solid
   var(--jp-border-color1, #999); }
+.neogate-panel .neogate-row { border-top: 1px solid var(--jp-border-color2, #ddd); }
+.neogate-panel .neogate-preview { white-space: nowrap; overflow: hidden; text-overflow: ellipsis;
+  line-height: 28px; }
+.neogate-panel .neogate-row .widget-html { overflow: hidden; }
+.neogate-panel .neogate-plot { background: white; }
+:is([data-jp-theme-light="false"], .theme-dark) .neogate-panel .neogate-plot {
+  filter: invert(0.93) hue-rotate(180deg); }
+.neogate-panel .neogate-unread { font-weight: 700; }
 .neogate-panel .neogate-table { border-collapse: collapse; width: 100%; line-height: 1.4;
   margin-top: 6px; }
 .neogate-panel .neogate-table :is(th, td) { padding: 4px 14px 4px 0; text-align: left;
@@ -318,9 +326,9 @@ class Panel(widgets.VBox):  # type: ignore[misc]
                 self._wake.clear()
                 try:
                     pause = await asyncio.to_thread(step)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - shown, and tried again
                     if link.closed:
-                        raise
+                        raise GatewayClosed(f"{link.name} was closed; connect again") from None
                     pause = _AFTER_ERROR
                     self._later(lambda shown=error: self._say_error(shown))  # type: ignore[misc]
                 with suppress(TimeoutError):

@@ -39,6 +39,7 @@ def test_the_status_follows_the_sms(gw: ng.Gateway, sim: ng.SimulatedGateway) ->
     assert panel.send_button.disabled
     until(lambda: "<bdi>written</bdi>" in panel.status_line.value)
     assert "<td><bdi>written</bdi></td>" in panel.history.value
+    until(lambda: sim.sent)
     sim.report_sms(sim.sent[0].id)
     until(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
     assert "<td><bdi>sent</bdi></td><td><bdi>Привет, мир</bdi></td>" in panel.history.value
@@ -154,6 +155,7 @@ def test_what_was_sent_goes_on_without_the_panel(gw: ng.Gateway, sim: ng.Simulat
     panel.send_button.click()
     until(lambda: len(sim.sent) == 1)
     panel.close()
+    until(lambda: sim.sent)
     sim.report_sms(sim.sent[0].id)
     until(lambda: list(gw.outbox().status) == ["sent"])
     assert "This panel was closed." in panel.status_line.value
