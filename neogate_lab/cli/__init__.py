@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neogate_lab.cli import demo, export, record, replay, simulate, spans
+from neogate_lab.cli import dashboard, demo, export, record, replay, simulate, spans
 from neogate_lab.cli.base import app
 
-__all__ = ["app", "demo", "export", "record", "replay", "simulate", "spans"]
+__all__ = ["app", "dashboard", "demo", "export", "record", "replay", "simulate", "spans"]

@@ -118,7 +118,6 @@ class SignalPanel(PortPanel):
     def _build_below(self) -> list[widgets.Widget]:
         self.plot = widgets.Image(
             format="png",
-            tooltip="Signal strength over time, one line a port; the table below has the values",
             layout=widgets.Layout(width="100%", max_width="1000px", display="none"),
         )
         self.plot.add_class(f"{self.css_class}-plot")
