@@ -81,6 +81,9 @@ def dashboard(
                 str(served.NOTEBOOK),
                 "--VoilaConfiguration.template=neogate",
                 # Others that are installed may not fit Voila's own JupyterLab.
+                # For pages that could not say goodbye.
+                "--MappingKernelManager.cull_interval=60",
+                "--MappingKernelManager.cull_idle_timeout=300",
                 *(f"--VoilaConfiguration.extension_allowlist={name}" for name in _EXTENSIONS),
                 f"--VoilaConfiguration.theme={'dark' if dark else 'light'}",
             ],

@@ -68,6 +68,8 @@ class Dashboard(Panel):
             self.compose = ComposePanel(self._gw)
             self.ussd = UssdPanel(self._gw)
         self._panels: tuple[Panel, ...] = (self.signal, self.inbox, self.compose, self.ussd)
+        for panel in self._panels:
+            panel.children[0].layout.display = "none"  # the tab has its name
         self.tabs = widgets.Tab(
             self._panels, titles=[panel.title for panel in self._panels], selected_index=0
         )

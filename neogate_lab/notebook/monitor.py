@@ -82,6 +82,7 @@ class SignalPanel(PortPanel):
         self._drawn: tuple[object, ...] = ()
         self._survey: Survey | None = None
         super().__init__(gw, port, unknown)
+        self.layout.max_width = "1000px"
 
     def _build(self) -> list[widgets.Widget]:
         self.every_field = text_field("Every", f"{self.css_class}-every", "150px")

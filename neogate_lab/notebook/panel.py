@@ -146,7 +146,10 @@ def button(description: str, tooltip: str, css_class: str, **more: Any) -> widge
 def line(*controls: widgets.Widget, **layout: str) -> widgets.HBox:
     """Controls beside each other, and below where there is no room."""
     return widgets.HBox(
-        controls, layout=widgets.Layout(flex_flow="row wrap", align_items="center", **layout)
+        controls,
+        layout=widgets.Layout(
+            flex_flow="row wrap", align_items="center", grid_gap="0 10px", **layout
+        ),
     )
 
 

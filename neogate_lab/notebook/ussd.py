@@ -121,7 +121,7 @@ class UssdPanel(PortPanel):
         self.preset_field = widgets.Dropdown(
             description="Presets",
             style={"description_width": "initial"},
-            layout=widgets.Layout(width="230px", margin="2px 2px 2px 14px"),
+            layout=widgets.Layout(width="230px"),
         )
         self.preset_field.add_class(f"{self.css_class}-presets")
         self._offer_presets()

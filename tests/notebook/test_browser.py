@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import neogate_lab as ng
-from tests.notebook.conftest import until
 from tests.notebook.lab import (
+    PATIENCE,
     Board,
     Lab,
     Notebook,
@@ -24,15 +24,12 @@ from tests.notebook.lab import (
     write_notebook,
 )
 
-pytestmark = [pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.timeout(600)]
 
 HOSTILE = r"<script>window.hit=1</script><img src=x onerror='window.hit=1'> $\alpha$ \(x\)"
 SPREADSHEET = "=HYPERLINK(1)"
 ESCAPES = "\x1b[31mred\x1b[0m"
 RIGHT_TO_LEFT = "\u202egnp.exe \u0645\u0631\u062d\u0628\u0627"
-
-PATIENCE = 60_000
-"""Milliseconds that a page may take on a busy machine."""
 
 
 @pytest.fixture
@@ -198,12 +195,11 @@ def test_messages_arrive_and_the_plot_moves_also_after_interrupt_restart_and_rer
         )
         open_notebook(visit, lab, "live.ipynb")
         run_all(visit)
-        expect(page.locator(".jp-OutputArea-output", has_text="asleep").last).to_be_visible()
+        visit.until((lab.work / "slept").exists)
         # What arrives is shown although the kernel is busy.
         sim.receive_sms(port=1, sender="Bank", text="while it slept")
         expect(page.locator(".neogate-inbox-count")).to_contain_text("1 unread")
         menu("Kernel", "Interrupt Kernel")
-        expect(page.locator(".jp-OutputArea", has_text="KeyboardInterrupt").last).to_be_visible()
         wait_for_kernel(visit, lab, "live.ipynb")
         watch_the_plot(visit)
         # Run again: the newer panels go on, the survey is one still.
@@ -217,12 +213,8 @@ def test_messages_arrive_and_the_plot_moves_also_after_interrupt_restart_and_rer
         page.locator(".neogate-signal-stop").click()
         expect(page.locator(".neogate-signal-status")).to_contain_text("stopped")
 
-        menu("Kernel", "Restart Kernel…")
+        menu("Kernel", "Restart Kernel and Run All Cells…")
         page.get_by_role("button", name="Confirm Kernel Restart").click()
-        wait_for_kernel(visit, lab, "live.ipynb")
-        write_notebook(lab.work / "again.ipynb", *cells)
-        open_notebook(visit, lab, "again.ipynb")
-        run_all(visit)
         see_messages_arrive(visit, sim)
         watch_the_plot(visit)
         visit.clean()
@@ -293,6 +285,7 @@ def test_notebook_7_shows_the_panels_too(
         write_notebook(server.work / "seven.ipynb", setup(sim), "ng.Dashboard(gw)")
         visit.page.goto(server.address("seven.ipynb"))
         wait_for_kernel(visit, server, "seven.ipynb")
+        visit.complaints.clear()  # Notebook's own, before anything of ours ran
         run_all(visit)
         watch_the_plot(visit)
         visit.page.get_by_role("tab", name="Send an SMS").click()
@@ -310,4 +303,4 @@ def test_the_gateway_is_told_goodbye_when_a_page_closes(
         visit.page.goto(board.address)
         expect(visit.page.locator(".neogate-dashboard-connection")).to_contain_text("connected")
         visit.page.goto("about:blank")
-        until(lambda: not sim.sessions, 60)
+        visit.until(lambda: not sim.sessions)
