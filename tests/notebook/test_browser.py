@@ -31,6 +31,12 @@ SPREADSHEET = "=HYPERLINK(1)"
 ESCAPES = "\x1b[31mred\x1b[0m"
 RIGHT_TO_LEFT = "\u202egnp.exe \u0645\u0631\u062d\u0628\u0627"
 
+SLEEP_ONCE = """import pathlib, time
+if not pathlib.Path("slept").exists():
+    pathlib.Path("slept").touch()
+    time.sleep(600)"""
+"""The first kernel sleeps until it is interrupted; the second does not."""
+
 
 @pytest.fixture
 def sim() -> Iterator[ng.SimulatedGateway]:
@@ -190,13 +196,12 @@ def test_messages_arrive_and_the_plot_moves_also_after_interrupt_restart_and_rer
 
     with Lab(tmp_path) as lab:
         cells = (setup(sim), "ng.InboxPanel(gw)", "ng.SignalPanel(gw, every=0.5)")
-        write_notebook(
-            lab.work / "live.ipynb", *cells, 'import time; print("asleep"); time.sleep(600)'
-        )
+        write_notebook(lab.work / "live.ipynb", *cells, SLEEP_ONCE)
         open_notebook(visit, lab, "live.ipynb")
         run_all(visit)
         visit.until((lab.work / "slept").exists)
         # What arrives is shown although the kernel is busy.
+        expect(page.locator(".neogate-inbox-count")).to_contain_text("no messages")
         sim.receive_sms(port=1, sender="Bank", text="while it slept")
         expect(page.locator(".neogate-inbox-count")).to_contain_text("1 unread")
         menu("Kernel", "Interrupt Kernel")
