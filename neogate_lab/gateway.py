@@ -25,7 +25,7 @@ from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateWarning
 from neogate_lab.history.frames import frame_of
 from neogate_lab.history.schema import VIEWS
 from neogate_lab.history.store import Store
-from neogate_lab.link import loop_thread
+from neogate_lab.link import balances, loop_thread
 from neogate_lab.link.async_gateway import AsyncGateway
 from neogate_lab.link.handlers import Handlers, SmsHandler
 from neogate_lab.link.inbox import ReceivedSms
@@ -638,7 +638,7 @@ class Gateway:
         if since is not None or until is not None:
             raise InvalidRequest("since and until look back: leave code out, or them")
         began = datetime.now(UTC)
-        codes = self._run(_ask_balances(self._link, code, port, timeout))
+        codes = self._run(balances.ask(self._link, code, port, timeout))
         return balances_of(self._read("ussd", since=began, code=codes), known=codes)
 
     @_documented_as(AsyncGateway.loopback)
@@ -862,34 +862,6 @@ class Gateway:
         row = {"port": self._link.port_of(detail.span), **asdict(detail), **asdict(detail.status)}
         row["extra"] = json.dumps(detail.extra, ensure_ascii=False, sort_keys=True)
         return {name: row[name] for name in VIEWS["diagnostics"].names}
-
-
-async def _ask_balances(
-    link: AsyncGateway, code: str | Mapping[str, str], port: Ports, timeout: float
-) -> list[str]:
-    """Ask each port with the code of its operator; the codes that were used."""
-    if isinstance(code, str):
-        await link.ussd_all(code, port, timeout=timeout)
-        return [code]
-    asked: dict[str, list[int]] = {}
-    wanted = {operator.casefold(): each for operator, each in code.items()}
-    details = await link.diagnostics(port)
-    for detail in details:
-        if port is None and not detail.status.up:
-            continue
-        names = (detail.operator.casefold(), detail.network.casefold())
-        found = next((wanted[name] for name in names if name in wanted), None)
-        if found is not None:
-            asked.setdefault(found, []).append(link.port_of(detail.span))
-    if not asked:
-        there = {name for detail in details for name in (detail.operator, detail.network) if name}
-        raise InvalidRequest(
-            f"none of these operators is there; the ports show {', '.join(sorted(there)) or 'none'}"
-        )
-    await asyncio.gather(
-        *(link.ussd_all(each, ports, timeout=timeout) for each, ports in asked.items())
-    )
-    return list(asked)
 
 
 class UssdSession:

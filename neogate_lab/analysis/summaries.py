@@ -224,8 +224,8 @@ def outages(data: Data) -> pd.DataFrame:
     """
     import ibis
 
-    columns = ("gateway", "port", "time", "ok", "up", "registered", "state", "survey")
-    table = opened(data, "signal", columns)
+    columns = ("gateway", "port", "time", "ok", "registered", "power", "sim", "up", "state")
+    table = opened(data, "signal", (*columns, "survey"))
     table = table.mutate(
         second=table.time.epoch_seconds().cast("int64"),
         kind=_kind(table),
@@ -592,6 +592,9 @@ def _kind(table: Any) -> Any:
     return ibis.cases(
         (~ibis.coalesce(table.ok, False), "blind"),
         (ibis.coalesce(table.registered, False), ""),
+        (~ibis.coalesce(table.power, True), "power_off"),
+        (~ibis.coalesce(table.sim, True), "no_sim"),
+        # Rows of before those flags, where a firmware's state told.
         (state.contains("power off") | state.contains("power down"), "power_off"),
         (state.contains("no sim") | state.contains("sim not"), "no_sim"),
         (table.registered.isnull() & ~ibis.coalesce(table.up, True), "down"),

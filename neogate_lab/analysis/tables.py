@@ -19,6 +19,15 @@ from neogate_lab.history.schema import TABLES, Column
 
 __all__ = ["Data", "column_of", "fetch", "opened", "typed"]
 
+_ENGINE_TYPES = {
+    "time": "timestamp('UTC')",
+    "text": "string",
+    "cat": "string",
+    "flag": "boolean",
+    "float": "float64",
+    **{kind: kind for kind in ("int8", "int16", "int32", "int64")},
+}
+
 Data = Any
 """A DataFrame, a `Store`, a path or URL of Parquet, or an Ibis table."""
 
@@ -47,12 +56,14 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
     """
     import ibis
 
-    names = [name for name in TABLES[table].names if name in columns]
+    declared = TABLES[table]
+    names = [name for name in declared.names if name in columns]
     if isinstance(data, ibis.Table):
         source = data
     elif isinstance(data, pd.DataFrame):
-        _check(data.columns, names, table)
-        source = ibis.duckdb.connect().create_table(table, _plain(data[names]), temp=True)
+        present = [name for name in names if name in data.columns]
+        _check([*present, *(column.name for column in declared.later(present))], names, table)
+        source = ibis.duckdb.connect().create_table(table, _plain(data[present]), temp=True)
     elif isinstance(data, str | os.PathLike):
         source = _parquet(os.fspath(data), ibis.duckdb.connect())
     elif _is_store(data):
@@ -61,6 +72,11 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
         raise InvalidRequest(
             f"a {type(data).__name__} can't be analysed; give a DataFrame of the table {table}, a "
             "Store, a path or URL of Parquet, or an Ibis table"
+        )
+    absent = [column for column in declared.later(source.columns) if column.name in names]
+    if absent:  # written before these columns came
+        source = source.mutate(
+            **{column.name: ibis.null(_ENGINE_TYPES[column.kind]) for column in absent}
         )
     _check(source.columns, names, table)
     return source.select(*names)

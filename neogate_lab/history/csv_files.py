@@ -123,15 +123,16 @@ def parse(
     if pc.any(pc.equal(first, "")).as_py():  # spreadsheets leave rows of nothing at the end
         filled = [pc.not_equal(column, "") for column in whole.columns]
         whole = whole.filter(_any(filled))
+    declared = [column for column in table.columns if column.name in names]
     columns = []
-    for column in table.columns:
+    for column in declared:
         try:
             columns.append(_parse(column.kind, whole[column.name], safe, delimiter == ";"))
         except pa.ArrowException:
             raise InvalidRequest(
                 f"{shown}: a cell of column {column.name} is not of its type"
             ) from None
-    return pa.table(columns, names=list(table.names))
+    return pa.table(columns, names=[column.name for column in declared])
 
 
 def _cells(kind: str, array: pa.Array, safe: bool) -> pa.Array:

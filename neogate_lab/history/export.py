@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history import csv_files, excel_files, parquet_files
 from neogate_lab.history.codec import table_named
-from neogate_lab.history.frames import batch_of_frame, conform, frame_of_batches
+from neogate_lab.history.frames import batch_of_frame, conform, fits, frame_of_batches
 from neogate_lab.history.places import Place, locate
 from neogate_lab.history.redaction import Redaction
 from neogate_lab.history.schema import TABLES, VIEWS, Table
@@ -240,13 +240,13 @@ def _counted(
 
 def _fitting(names: Iterable[str], place: Place, wanted: str | None = None) -> Table:
     """Find the table with just these columns."""
-    columns = sorted(names)
+    columns = list(names)
     if wanted is None:
         known = [*TABLES.values(), *VIEWS.values()]
     else:
         known = [table_named(wanted, views=True)]
     for table in known:
-        if sorted(table.names) == columns:
+        if fits(table, columns):
             return table
     if wanted is not None:
         raise InvalidRequest(

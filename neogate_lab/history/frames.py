@@ -19,7 +19,9 @@ __all__ = [
     "arrow_schema",
     "batch_of",
     "batch_of_frame",
+    "completed",
     "conform",
+    "fits",
     "frame_of",
     "frame_of_batches",
     "values_of",
@@ -86,7 +88,7 @@ def batch_of_frame(table: Table, frame: pd.DataFrame) -> pa.RecordBatch:
     """
     import pyarrow as pa
 
-    if set(map(str, frame.columns)) != set(table.names) or len(frame.columns) != len(table.names):
+    if not fits(table, [str(name) for name in frame.columns]):
         raise InvalidRequest(
             f"this frame's columns are not those of {table.name}: {', '.join(table.names)}"
         )
@@ -110,14 +112,32 @@ def values_of(column: Column, values: Sequence[Any]) -> pa.Array:
     return pa.array(values, pa.string() if column.kind == "cat" else _arrow_type(column))
 
 
+def fits(table: Table, names: Sequence[str]) -> bool:
+    """Whether these are the table's columns, in any order, now or in an earlier version."""
+    whole = [*names, *(column.name for column in table.later(names))]
+    return sorted(whole) == sorted(table.names)
+
+
+def completed(table: Table, data: pa.Table) -> pa.Table:
+    """Add the columns that came after `data` was written, unknown throughout, in the right order."""
+    later = table.later(data.column_names)
+    if not later:
+        return data
+    for column in later:
+        nothing = "" if column.kind in ("text", "cat") else None
+        data = data.append_column(column.name, _array(column, [nothing] * data.num_rows))
+    return data.select(list(table.names))
+
+
 def conform(table: Table, data: pa.Table) -> pa.Table:
-    """Give Arrow data with the table's columns its declared types, or raise `InvalidRequest`.
+    """Give Arrow data that `fits` the table its declared types, or raise `InvalidRequest`.
 
     Other tools change them: dictionaries become strings, microseconds nanoseconds.
     """
     import pyarrow as pa
 
     schema = arrow_schema(table)
+    data = completed(table, data)
     columns = []
     for column, field in zip(table.columns, schema, strict=True):
         values = data[column.name]

@@ -14,8 +14,8 @@ from neogate_lab.history.schema import TABLES, Column, Kind, Table
 
 __all__ = ["STORE_VERSION", "Journal", "store_error"]
 
-STORE_VERSION = 2
-"""Of the journal's layout; 1 had no segments."""
+STORE_VERSION = 3
+"""Of the journal's layout; 1 had no segments, 2 not the columns of schema version 2."""
 
 APPLICATION_ID = 0x4E656F47  # "NeoG"
 _BUSY_MS = 30_000
@@ -191,8 +191,16 @@ class Journal:
         if _pragma(connection, "user_version") == STORE_VERSION:
             return
         connection.execute("BEGIN IMMEDIATE")
-        if _pragma(connection, "user_version") < 2:  # still: another process may have been faster
+        version = _pragma(connection, "user_version")  # again: another process may have been faster
+        if version < 2:
             connection.execute(_SEGMENTS)
+        if version < STORE_VERSION:
+            for table in TABLES.values():
+                found = connection.execute(f'PRAGMA table_info("{table.name}")')
+                for column in table.later([name for _, name, *_ in found]):
+                    connection.execute(
+                        f'ALTER TABLE "{table.name}" ADD COLUMN {_column_sql(table, column)}'
+                    )
             connection.execute(f"PRAGMA user_version = {STORE_VERSION}")
         connection.execute("COMMIT")
 

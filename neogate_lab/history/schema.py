@@ -16,24 +16,30 @@ float     float64                float64                REAL, NULL is unknown (N
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
 __all__ = ["ALIASES", "SCHEMA_VERSION", "TABLES", "VIEWS", "Column", "Kind", "Table"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Kind = Literal["time", "text", "cat", "int8", "int16", "int32", "int64", "flag", "float"]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its name, kind, unit ("" is none) and meaning."""
+    """One column: its name, kind, unit ("" is none) and meaning.
+
+    ``since`` is the `SCHEMA_VERSION` that brought it: what was written before lacks it, and reads
+    as unknown.
+    """
 
     name: str
     kind: Kind
     doc: str
     unit: str = ""
+    since: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,12 @@ class Table:
     def names(self) -> tuple[str, ...]:
         """Column names in order."""
         return tuple(column.name for column in self.columns)
+
+    def later(self, names: Collection[str]) -> tuple[Column, ...]:
+        """Columns that are not among `names` because those were written before they came."""
+        return tuple(
+            column for column in self.columns if column.since > 1 and column.name not in names
+        )
 
 
 ROW_ID = Column("row_id", "int64", "stable and rising within a store")
@@ -95,6 +107,8 @@ _SIGNAL = Table(
         Column("rssi_dbm", "int16", "received signal strength from CSQ; see rssi_bound", "dBm"),
         Column("rssi_bound", "cat", '"", "<=" (CSQ 0: at most) or ">=" (CSQ 31: at least)'),
         Column("ber", "int8", "bit error rate as RXQUAL 0-7 (3GPP TS 45.008 §8.2.4)"),
+        Column("power", "flag", "the radio module has power", since=2),
+        Column("sim", "flag", "a SIM card is detected", since=2),
         Column("up", "flag", "ready for traffic"),
         Column("registered", "flag", "registered with a network, home or roaming"),
         Column("roaming", "flag", "registered while roaming"),

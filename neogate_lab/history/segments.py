@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neogate_lab.errors import StoreError
-from neogate_lab.history.frames import arrow_schema, values_of
+from neogate_lab.history.frames import arrow_schema, completed, values_of
 from neogate_lab.history.phases import reached
 from neogate_lab.history.schema import Table
 from neogate_lab.history.selection import Selection
@@ -202,6 +202,9 @@ def _selected(
     import pyarrow.compute as pc
 
     table, schema = selection.table, arrow_schema(selection.table)
+    unknown = {column.name for column in table.later(file.schema_arrow.names)}
+    if any(name in unknown for name, _ in selection.equals):
+        return schema.empty_table()
     groups, cut = _groups(file, selection, bounds)
     if not groups:
         return schema.empty_table()
@@ -219,7 +222,8 @@ def _selected(
             mask = _within(narrow["row_id"], *bounds["row_id"], mask)
         if not narrow.num_rows or (mask is not None and not pc.any(mask).as_py()):
             return schema.empty_table()
-    data = file.read_row_groups(groups, columns=schema.names)
+    data = file.read_row_groups(groups, columns=[n for n in schema.names if n not in unknown])
+    data = completed(table, data)
     if data.schema != schema:
         data = data.cast(schema)
     data = data if end is None else data.slice(start, end - start)

@@ -6,35 +6,29 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import warnings
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from neogate_lab.errors import (
-    BudgetExceeded,
     CommandRefused,
     ConnectionLost,
     GatewayClosed,
     InvalidRequest,
     NeogateError,
-    NeogateWarning,
     NoAnswer,
     ProtocolError,
 )
-from neogate_lab.link import batch as batches
 from neogate_lab.link import loopback as loopbacks
 from neogate_lab.link.clock import Clock, SystemClock
 from neogate_lab.link.connection import Connection
 from neogate_lab.link.handlers import Handlers, SmsHandler
-from neogate_lab.link.inbound import Inbound, fire_and_log
+from neogate_lab.link.inbound import Inbound, fire_and_log, wanted
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.ledger import Ledger
 from neogate_lab.link.loopback import LoopbackTrip
 from neogate_lab.link.memory import MemoryLedger
 from neogate_lab.link.options import LinkOptions, check_seconds
-from neogate_lab.link.outbox import Outbox, Progress, SmsResult, due_times, new_id
+from neogate_lab.link.outbox import Outbox, Progress, SmsResult
 from neogate_lab.link.pool import SessionPool
 from neogate_lab.link.ports import Ports
 from neogate_lab.link.sampler import (
@@ -44,10 +38,11 @@ from neogate_lab.link.sampler import (
     check_label,
 )
 from neogate_lab.link.session import Credentials, Session
+from neogate_lab.link.sms import SmsDesk
 from neogate_lab.link.survey import AsyncSurvey
 from neogate_lab.link.ussd import AsyncUssdSession, Caller, UssdDesk
 from neogate_lab.link.wirelog import WireLog
-from neogate_lab.protocol import commands, gsm
+from neogate_lab.protocol import commands
 from neogate_lab.protocol.records import (
     SpanDetail,
     SpanStatus,
@@ -160,7 +155,7 @@ class AsyncGateway:
             await self._connection.start()
             self.keep(self._take_reports())
             self.keep(self._call_handlers())
-            await self._take_up_outbox()
+            await self._sms.take_up()
             try:
                 await self.spans()
             except (CommandRefused, NoAnswer, ConnectionLost, ProtocolError) as error:
@@ -199,6 +194,15 @@ class AsyncGateway:
             self._transmit,
             interval=options.sms_interval,
             status_timeout=options.sms_status_timeout,
+            clock=self._clock,
+        )
+        self._sms = SmsDesk(
+            self._ledger,
+            self._outbox,
+            self._ports,
+            options,
+            gateway=self.name,
+            where=self._where,
             clock=self._clock,
         )
         self._ussd = UssdDesk(
@@ -384,18 +388,11 @@ class AsyncGateway:
         check_seconds("timeout", timeout, least=0)
         ports = None if port is None else {number for number, _ in await self._resolve(port)}
 
-        def wanted(sms: ReceivedSms) -> bool:
-            return (
-                sms.complete
-                and (sender is None or sms.sender == sender)
-                and (contains is None or contains in sms.text)
-                and (ports is None or sms.port in ports)
-            )
-
         from_when = None if since is None else moment(since, self._clock.now())
+        which = wanted(sender, contains, ports)
         try:
             async with asyncio.timeout(timeout):
-                return await self._inbound.wait(wanted, since=from_when)
+                return await self._inbound.wait(which, since=from_when)
         except TimeoutError:
             raise NoAnswer(
                 f"no such SMS reached {self._where} within {timeout:g} s; what did arrive is in "
@@ -485,21 +482,8 @@ class AsyncGateway:
             It could not be recorded, so it was not sent.
         """
         self._check_open()
-        if timeout is not None:
-            check_seconds("timeout", timeout, least=0)
-        if not (key is None or (isinstance(key, str) and key)):
-            raise InvalidRequest("key must be a text that is not empty")
-        port, span = self._ports.place(port)
-        self._check_sms(span, to, text)
-        # Whether the gateway answers is for the row to tell; a port that is not there is refused.
-        with contextlib.suppress(CommandRefused, ConnectionLost, NoAnswer, ProtocolError):
-            await self._resolve(port)
-        return await self._outbox.send(
-            self._sms_row(to, text, port, key or ""),
-            wait=wait,
-            timeout=timeout,
-            budget=self._options.sms_budget,
-            progress=progress,
+        return await self._sms.send(
+            to, text, port=port, wait=wait, timeout=timeout, key=key, progress=progress
         )
 
     async def send_many(
@@ -549,30 +533,13 @@ class AsyncGateway:
             It could not be recorded, so it was not sent.
         """
         self._check_open()
-        drafts, rows = await self._plan(list(messages), batch)
-        budget = self._options.sms_budget
-        any_port = {draft.key for draft in drafts if draft.any_port}
-        if dry_run:
-            answers = await asyncio.wrap_future(
-                self._ledger.enqueue_many(
-                    rows,
-                    retry_failed=retry_failed,
-                    budget=budget,
-                    any_port=any_port,
-                    rehearse=True,
-                )
-            )
-            self._check_queued(
-                [answer if isinstance(answer, InvalidRequest) else None for answer in answers]
-            )
-            return await self._rehearsed(
-                [answer for answer in answers if not isinstance(answer, InvalidRequest)]
-            )
-        results = await self._outbox.send_many(
-            rows, retry_failed=retry_failed, budget=budget, any_port=any_port, progress=progress
+        return await self._sms.send_many(
+            list(messages),
+            dry_run=dry_run,
+            retry_failed=retry_failed,
+            batch=batch,
+            progress=progress,
         )
-        self._check_queued([None if isinstance(found, SmsResult) else found for found in results])
-        return [found for found in results if isinstance(found, SmsResult)]
 
     async def resume_outbox(self, *, wait: bool = True) -> list[SmsResult]:
         """Take up what processes that ended left in the outbox of this gateway.
@@ -609,76 +576,6 @@ class AsyncGateway:
         """
         self._check_open()
         return await self._outbox.waiting(self.name)
-
-    async def _plan(
-        self, messages: list[Mapping[str, Any]], batch: str
-    ) -> tuple[list[batches.Draft], list[dict[str, Any]]]:
-        """Check a batch, and make its rows of the outbox."""
-        with contextlib.suppress(CommandRefused, ConnectionLost, NoAnswer, ProtocolError):
-            await self._resolve(None)
-        known = {port for port, _ in self._ports.known}
-
-        def check(to: str, text: str, port: int | None) -> None:
-            if port is not None and known and port not in known:
-                raise self._ports.missing([port])
-            self._check_sms(self._ports.place(1 if port is None else port)[1], to, text)
-
-        drafts = batches.drafts(messages, check, batch)
-        up: list[int] = []
-        load: Counter[int] = Counter()
-        if any(draft.port is None for draft in drafts):
-            statuses = await self.spans()
-            up = [self.port_of(span.span) for span in statuses if span.up and span.sim is not False]
-            if not up:
-                raise InvalidRequest(f'no port of {self._where} is up, so "auto" finds none')
-            load.update(sms.port for sms in await self._outbox.waiting(self.name))
-        ports = batches.spread(drafts, up, load)
-        return drafts, [
-            self._sms_row(draft.to, draft.text, port, draft.key)
-            for draft, port in zip(drafts, ports, strict=True)
-        ]
-
-    def _check_sms(self, span: int, to: str, text: str) -> None:
-        line = commands.send_sms(span, to, text, new_id(), self._options.max_line)
-        commands.cli(line, self._options.max_line)
-
-    def _sms_row(self, to: str, text: str, port: int, key: str) -> dict[str, Any]:
-        segments = gsm.segment(text)
-        return {
-            "queued_at": self._clock.now(),
-            "gateway": self.name,
-            "port": port,
-            "span": self._ports.place(port)[1],
-            "to": to,
-            "text": text,
-            "encoding": segments.encoding,
-            "segments": segments.count,
-            "id": new_id(),
-            "key": key,
-            "status": "queued",
-        }
-
-    def _check_queued(self, errors: list[InvalidRequest | None]) -> None:
-        wrong = {number: error for number, error in enumerate(errors) if error is not None}
-        for error in wrong.values():
-            if isinstance(error, BudgetExceeded):
-                raise error
-        if wrong:
-            raise batches.bad_rows({number: str(error) for number, error in wrong.items()})
-
-    async def _rehearsed(self, answers: list[tuple[dict[str, Any], bool]]) -> list[SmsResult]:
-        waiting = await asyncio.wrap_future(self._ledger.waiting(self.name))
-        known = {row["port"]: row["port_written_at"] for row in waiting}
-        rows = [{"port_written_at": known.get(row["port"]), **row} for row, new in answers if new]
-        now = self._clock.now()
-        due = due_times([*waiting, *rows], now, self._options.sms_interval)[len(waiting) :]
-        turns = iter(due)
-        return [
-            replace(SmsResult.of(row), status="planned", id="", due_at=next(turns))
-            if new
-            else SmsResult.of(row, earlier=True)
-            for row, new in answers
-        ]
 
     async def loopback(
         self,
@@ -719,33 +616,18 @@ class AsyncGateway:
             It would go over `sms_budget`.
         """
         self._check_open()
-        for name, value, most in (("n", n, 10_000), ("segments", segments, 5)):
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-                raise InvalidRequest(f"{name} must be a whole number from 1 to {most}")
-        check_seconds("timeout", timeout, least=0)
-        await self._resolve([from_port, to_port])
-        (source, _), (target, _) = self._ports.place(from_port), self._ports.place(to_port)
-        if number is None:
-            (detail,) = await self.diagnostics(target)
-            number = detail.own_number
-            if not number:
-                raise InvalidRequest(
-                    f"{self._where} does not tell the number of the SIM in port {target}: give "
-                    "number="
-                )
-        sent = loopbacks.texts(n, segments)
-        waiting = loopbacks.Waiting(target, sent, self._clock)
-        undo = self._inbound.listen(waiting)
-        try:
-            rows = [{"to": number, "text": text, "port": source} for text in sent]
-            results = await self.send_many(rows)
-            await waiting.until_all(timeout)
-        finally:
-            undo()
-        return [
-            LoopbackTrip.of(place + 1, result, target, waiting.came.get(place))
-            for place, result in enumerate(results)
-        ]
+        return await loopbacks.measure(
+            self._ports,
+            self._inbound,
+            self.send_many,
+            from_port=from_port,
+            to_port=to_port,
+            n=n,
+            number=number,
+            segments=segments,
+            timeout=timeout,
+            clock=self._clock,
+        )
 
     # -- USSD ------------------------------------------------------------------------------------
     async def ussd(self, code: str, *, port: int, timeout: float = 30) -> UssdReply:
@@ -808,28 +690,11 @@ class AsyncGateway:
             The link is, or went, down.
         """
         self._check_open()
-        if port is None:
-            statuses = await self.spans()
-            up = [span.span for span in statuses if span.up and span.sim is not False]
-            ports = [(self.port_of(span), span) for span in up]
-        else:
-            ports = await self._resolve(port)
+        ports = await (self._ports.up() if port is None else self._resolve(port))
         commands.send_ussd(1, code, timeout)
-        self._ussd.check_free(number for number, _ in ports)
-
-        async def one(number: int, span: int) -> UssdReply:
-            try:
-                return await self.ussd(code, port=number, timeout=timeout)
-            except CommandRefused as error:
-                return UssdReply(number, span, code, "failed", text=str(error))
-            except NoAnswer as error:
-                return UssdReply(number, span, code, "timeout", text=str(error))
-
-        answers = await asyncio.gather(*(one(*each) for each in ports), return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-        return [answer for answer in answers if isinstance(answer, UssdReply)]
+        return await self._ussd.run_all(
+            ports, code, lambda number: self.ussd(code, port=number, timeout=timeout)
+        )
 
     def ussd_session(self, port: int = 1) -> AsyncUssdSession:
         """A conversation with a USSD menu on one port; a context manager.
@@ -1023,21 +888,6 @@ class AsyncGateway:
                         await answer
                 except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
                     self._handlers.failed(name, error)
-
-    async def _take_up_outbox(self) -> None:
-        """What an earlier process wrote may still be reported; nothing is sent by itself."""
-        rows = await asyncio.wrap_future(self._ledger.waiting(self.name))
-        for row in rows:
-            if row["status"] == "written":
-                self._outbox.watch(row)
-        left = sum(row["status"] == "queued" and not row["owner_alive"] for row in rows)
-        if left:
-            warnings.warn(
-                f"{left} SMS queued for {self._where} by a process that ended were not sent; see "
-                "outbox(status='queued'), and take them up with resume_outbox()",
-                NeogateWarning,
-                stacklevel=2,
-            )
 
     async def _transmit(self, row: dict[str, Any]) -> None:
         text = commands.send_sms(

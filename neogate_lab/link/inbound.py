@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
@@ -24,7 +24,7 @@ from neogate_lab.link.ledger import Ledger, RecordLock, Row
 from neogate_lab.protocol.records import ReceivedPart, parse_received_part
 from neogate_lab.protocol.wire import Packet
 
-__all__ = ["Inbound"]
+__all__ = ["Inbound", "fire_and_log", "wanted"]
 
 logger = logging.getLogger(__name__)
 
@@ -281,6 +281,22 @@ class Inbound:
         finally:
             undo()
             self._waiting.discard(found)
+
+
+def wanted(
+    sender: str | None, contains: str | None, ports: Collection[int] | None
+) -> Callable[[ReceivedSms], bool]:
+    """Whether a message is whole, and what somebody waits for; None is any."""
+
+    def fits(sms: ReceivedSms) -> bool:
+        return (
+            sms.complete
+            and (sender is None or sms.sender == sender)
+            and (contains is None or contains in sms.text)
+            and (ports is None or sms.port in ports)
+        )
+
+    return fits
 
 
 def fire_and_log(future: Future[Any], what: str) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from neogate_lab.errors import InvalidRequest
 from neogate_lab.link.clock import Clock
+from neogate_lab.link.inbound import Inbound
 from neogate_lab.link.inbox import ReceivedSms
+from neogate_lab.link.options import check_seconds
 from neogate_lab.link.outbox import SmsResult, new_id
+from neogate_lab.link.ports import Ports
 
-__all__ = ["LoopbackTrip", "Waiting", "texts"]
+__all__ = ["LoopbackTrip", "Waiting", "measure", "texts"]
 
 FILLER = "The quick brown fox jumps over the lazy dog. "
 SINGLE, JOINED = 160, 153
@@ -63,6 +68,47 @@ class LoopbackTrip:
             delay_s=delay,
             lost=came is None or not came.complete,
         )
+
+
+async def measure(
+    ports: Ports,
+    inbound: Inbound,
+    send_many: Callable[[list[dict[str, Any]]], Awaitable[list[SmsResult]]],
+    *,
+    from_port: int,
+    to_port: int,
+    n: int,
+    number: str | None,
+    segments: int,
+    timeout: float,
+    clock: Clock,
+) -> list[LoopbackTrip]:
+    """Send `n` SMS from one port to another, and tell what came of each."""
+    for name, value, most in (("n", n, 10_000), ("segments", segments, 5)):
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise InvalidRequest(f"{name} must be a whole number from 1 to {most}")
+    check_seconds("timeout", timeout, least=0)
+    await ports.resolve([from_port, to_port])
+    (source, _), (target, _) = ports.place(from_port), ports.place(to_port)
+    if number is None:
+        (detail,) = await ports.diagnostics(target)
+        number = detail.own_number
+        if not number:
+            raise InvalidRequest(
+                f"{ports.where} does not tell the number of the SIM in port {target}: give number="
+            )
+    sent = texts(n, segments)
+    waiting = Waiting(target, sent, clock)
+    undo = inbound.listen(waiting)
+    try:
+        results = await send_many([{"to": number, "text": text, "port": source} for text in sent])
+        await waiting.until_all(timeout)
+    finally:
+        undo()
+    return [
+        LoopbackTrip.of(place + 1, result, target, waiting.came.get(place))
+        for place, result in enumerate(results)
+    ]
 
 
 def texts(n: int, segments: int) -> list[str]:

@@ -71,7 +71,7 @@ class Ports:
         self._ledger = ledger
         self._connection = connection
         self._gateway = gateway
-        self._where = where
+        self.where = where
         self._offset = span_offset
         self._clock = clock
         self._spans: tuple[int, ...] = ()
@@ -130,7 +130,7 @@ class Ports:
             )
         wrong = ", ".join(map(str, ports))
         return InvalidRequest(
-            f"{self._where} has no port {wrong}; it has {str(self) or 'none'} "
+            f"{self.where} has no port {wrong}; it has {str(self) or 'none'} "
             f"(ports as printed on the box: span minus {self._offset})"
         )
 
@@ -147,9 +147,18 @@ class Ports:
         self._listed = True
         return statuses
 
+    async def up(self) -> list[tuple[int, int]]:
+        """(port, span) of those that can send now."""
+        statuses = await self.spans()
+        return [
+            (self.port_of(status.span), status.span)
+            for status in statuses
+            if status.up and status.sim is not False
+        ]
+
     def _unread(self, what: str, body: bytes, lacking: str) -> ProtocolError:
         return ProtocolError(
-            f"{self._where} answered {what} with {body[:80]!r}, which {lacking}; record its "
+            f"{self.where} answered {what} with {body[:80]!r}, which {lacking}; record its "
             "traffic with connect(record='wire.jsonl'): it may be a firmware not seen before",
             body,
         )
@@ -171,9 +180,7 @@ class Ports:
         for (number, span), (detail, _) in zip(ports, details, strict=True):
             status = statuses.get(span)
             if isinstance(detail, NeogateError):
-                logger.warning(
-                    "%s: port %d is left without detail: %s", self._where, number, detail
-                )
+                logger.warning("%s: port %d is left without detail: %s", self.where, number, detail)
                 detail = SpanDetail(span, status or SpanStatus(span))
             else:
                 await self._identify(number, detail)

@@ -46,6 +46,8 @@ class Measurement:
     rssi_dbm: int | None = None
     rssi_bound: RssiBound = ""
     ber: int | None = None
+    power: bool | None = None
+    sim: bool | None = None
     up: bool | None = None
     registered: bool | None = None
     roaming: bool | None = None
@@ -99,6 +101,8 @@ def measured(target: Target, detail: SpanDetail, latency_ms: float) -> Measureme
     return Measurement(
         **target.fields(),
         ok=True,
+        power=detail.status.power,
+        sim=detail.status.sim,
         up=detail.status.up,
         latency_ms=latency_ms,
         **{name: getattr(detail, name) for name in _FROM_DETAIL},

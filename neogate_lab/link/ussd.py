@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -150,6 +150,29 @@ class UssdDesk:
             row[name] = getattr(reply, name)
         await asyncio.wrap_future(self._ledger.append("ussd", [row]))
         return reply
+
+    async def run_all(
+        self,
+        ports: Sequence[tuple[int, int]],
+        code: str,
+        ask: Callable[[int], Awaitable[UssdReply]],
+    ) -> list[UssdReply]:
+        """Ask each (port, span) at the same time; a refusal or silence is an answer, too."""
+        self.check_free(port for port, _ in ports)
+
+        async def one(port: int, span: int) -> UssdReply:
+            try:
+                return await ask(port)
+            except CommandRefused as error:
+                return UssdReply(port, span, code, "failed", text=str(error))
+            except NoAnswer as error:
+                return UssdReply(port, span, code, "timeout", text=str(error))
+
+        answers = await asyncio.gather(*(one(*each) for each in ports), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return [answer for answer in answers if isinstance(answer, UssdReply)]
 
     async def _exchange(
         self, session: Session, command: Action, row: Row, timeout: float

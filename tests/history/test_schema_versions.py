@@ -1,0 +1,96 @@
+"""What earlier versions wrote is read as if it were of today: columns that came later are unknown."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pandas.testing import assert_frame_equal
+
+import neogate_lab as ng
+from neogate_lab.errors import InvalidRequest
+from neogate_lab.history.schema import TABLES
+from neogate_lab.history.store import Store, open_store
+
+from .samples import NOON, measurement
+
+LATER = [column.name for column in TABLES["signal"].columns if column.since > 1]
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A store as version 2 left it: half of its rows in a segment, none with the later columns."""
+    path = tmp_path / "old"
+    with Store(path, clock=lambda: NOON) as store:
+        store.append("signal", [measurement(i) for i in range(3)]).result()
+        store.seal()
+        store.append("signal", [measurement(i) for i in range(3, 6)]).result()
+    (segment,) = path.glob("segments/signal/*.parquet")
+    pq.write_table(pq.read_table(segment).drop_columns(LATER), segment)
+    with sqlite3.connect(path / "journal.sqlite") as connection:
+        for name in LATER:
+            connection.execute(f'ALTER TABLE signal DROP COLUMN "{name}"')
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    return path
+
+
+def test_there_are_later_columns() -> None:
+    assert LATER == ["power", "sim"]
+
+
+def test_an_old_store_is_read_and_written_on(old: Path) -> None:
+    with Store(old, clock=lambda: NOON) as store:
+        before = store.signal()
+        assert before[LATER].isna().all(axis=None)
+        store.append("signal", [measurement(6, power=True, sim=False)]).result()
+        assert store.signal().sim.tolist()[-1] is False
+        assert_frame_equal(
+            store.signal(port=before.port[0], until=before.time.iloc[-1]), before[:-1]
+        )
+        assert len(store.signal(sim=False)) == 1
+        whole = store.signal()
+        assert store.seal() == 4
+        assert_frame_equal(store.signal(), whole)
+        assert_frame_equal(store.live().refresh(), whole)
+
+
+def test_an_old_store_is_brought_up_to_date_once(old: Path) -> None:
+    for _ in range(2):
+        with open_store(old) as store:
+            assert len(store.signal()) == 6
+
+
+def test_an_old_export_is_read(old: Path, tmp_path: Path) -> None:
+    with open_store(old) as store:
+        now = store.signal()
+        store.export(tmp_path / "x.parquet")
+        store.export(tmp_path / "x.csv")
+    pq.write_table(
+        pq.read_table(tmp_path / "x.parquet").drop_columns(LATER), tmp_path / "y.parquet"
+    )
+    places = [now.columns.get_loc(name) for name in LATER]
+    lines = (tmp_path / "x.csv").read_text().splitlines()
+    kept = [
+        ",".join(cell for place, cell in enumerate(line.split(",")) if place not in places)
+        for line in lines
+    ]
+    (tmp_path / "y.csv").write_text("\n".join(kept))
+    assert_frame_equal(ng.read_parquet(tmp_path / "y.parquet"), now)
+    assert_frame_equal(ng.read_csv(tmp_path / "y.csv"), now)
+    assert_frame_equal(ng.outages(tmp_path / "y.parquet"), ng.outages(now))
+    assert_frame_equal(ng.outages(now.drop(columns=LATER)), ng.outages(now))
+
+
+def test_what_lacks_another_column_is_still_no_export_of_ours(old: Path, tmp_path: Path) -> None:
+    with open_store(old) as store:
+        store.export(tmp_path / "x.parquet")
+    table: pa.Table = pq.read_table(tmp_path / "x.parquet")
+    pq.write_table(table.drop_columns(["rssi_dbm"]), tmp_path / "y.parquet")
+    with pytest.raises(InvalidRequest):
+        ng.read_parquet(tmp_path / "y.parquet")
+    with pytest.raises(InvalidRequest, match="rssi_dbm"):
+        ng.signal_summary(tmp_path / "y.parquet")
