@@ -185,6 +185,7 @@ class UssdPanel(PortPanel):
     # -- presets ---------------------------------------------------------------------------------
     def _offer_presets(self) -> None:
         self.preset_field.options = [("choose …", ""), *self._presets.items()]
+        self.preset_field.index = 0
 
     def _take_preset(self, change: Mapping[str, Any]) -> None:
         if change["new"]:

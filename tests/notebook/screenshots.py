@@ -5,7 +5,6 @@ They are of a simulated gateway in JupyterLab, and replace those in data/screens
 
 from __future__ import annotations
 
-import io
 import tempfile
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from tests.notebook.lab import (
 
 FOLDER = Path(__file__).parents[2] / "data" / "screenshots"
 PANELS = ("dashboard", "signal", "inbox", "compose", "ussd")
-COLOURS = 128
 
 
 def main() -> None:
@@ -50,17 +48,20 @@ def main() -> None:
         visit.page.set_viewport_size({"width": 1280, "height": 4000})
         open_notebook(visit, lab, "panels.ipynb")
         run_all(visit)
+        for name in PANELS:
+            expect(visit.page.locator(f".neogate-{name}").first).to_be_visible()
         _measure(visit, sim)
         _receive(visit, sim)
         _send(visit)
         _ask(visit)
+        visit.page.wait_for_timeout(2000)  # the last picture of the plot
         _take(visit, "light")
         darken(visit)
         _take(visit, "dark")
 
 
 def _measure(visit: Visit, sim: ng.SimulatedGateway) -> None:
-    panel = visit.page.locator(".jp-OutputArea-child > * > .neogate-signal, .neogate-signal").first
+    panel = visit.page.locator(".neogate-signal").first
     panel.locator(".neogate-signal-every input").fill("0.5s")
     panel.locator(".neogate-signal-start").click()
     expect(panel.locator("img")).to_be_visible()
@@ -72,7 +73,6 @@ def _measure(visit: Visit, sim: ng.SimulatedGateway) -> None:
             for port, value in enumerate(values, start=1):
                 sim.set_signal(port, value + (step * port * 7 // 3) % 3 - 1)
             visit.page.wait_for_timeout(500)
-    panel.locator(".neogate-signal-label input").fill("")
     panel.locator(".neogate-signal-stop").click()
     expect(panel.locator(".neogate-signal-status")).to_contain_text("stopped")
 
@@ -110,14 +110,8 @@ def _ask(visit: Visit) -> None:
 
 
 def _take(visit: Visit, theme: str) -> None:
-    from PIL import Image
-
-    visit.page.locator("body").click(position={"x": 5, "y": 5})
     for name in PANELS:
-        panel = visit.page.locator(f".neogate-{name}").first
-        picture = Image.open(io.BytesIO(panel.screenshot()))
-        small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-        small.save(FOLDER / f"{name}-{theme}.png", optimize=True)
+        visit.page.locator(f".neogate-{name}").first.screenshot(path=FOLDER / f"{name}-{theme}.png")
 
 
 if __name__ == "__main__":
