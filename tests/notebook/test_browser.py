@@ -164,6 +164,7 @@ def watch_the_plot(visit: Visit) -> None:
     signal.locator(".neogate-signal-label input").fill("$roof$ <i>")
     visit.page.keyboard.press("Tab")
     signal.locator(".neogate-signal-mark").click()
+    expect(signal.locator(".neogate-signal-status")).to_contain_text("$roof$ <i>")
     expect(signal.locator(".neogate-signal-values")).to_contain_text("$roof$ <i>")
 
 
