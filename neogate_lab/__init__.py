@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from neogate_lab.link.inbox import ReceivedSms
     from neogate_lab.link.outbox import SmsResult
     from neogate_lab.notebook.compose import ComposePanel
+    from neogate_lab.notebook.dashboard import Dashboard
+    from neogate_lab.notebook.inbox import InboxPanel
+    from neogate_lab.notebook.monitor import SignalPanel
     from neogate_lab.notebook.nested import allow_nested_loops
     from neogate_lab.notebook.ussd import UssdPanel
     from neogate_lab.protocol.records import SpanDetail, SpanStatus, UssdReply
@@ -66,9 +69,12 @@ _HOMES = {
     "AsyncGateway": "link.async_gateway",
     "Balance": "analysis.balances",
     "ComposePanel": "notebook.compose",
+    "Dashboard": "notebook.dashboard",
     "Fleet": "fleet",
     "Gateway": "gateway",
+    "InboxPanel": "notebook.inbox",
     "ReceivedSms": "link.inbox",
+    "SignalPanel": "notebook.monitor",
     "SimulatedGateway": "simulator",
     "SmsResult": "link.outbox",
     "SpanDetail": "protocol.records",
@@ -108,9 +114,11 @@ __all__ = [
     "CommandRefused",
     "ComposePanel",
     "ConnectionLost",
+    "Dashboard",
     "Fleet",
     "Gateway",
     "GatewayClosed",
+    "InboxPanel",
     "InvalidRequest",
     "LoginRefused",
     "NeogateError",
@@ -118,6 +126,7 @@ __all__ = [
     "NoAnswer",
     "ProtocolError",
     "ReceivedSms",
+    "SignalPanel",
     "SimulatedGateway",
     "SmsResult",
     "SpanDetail",

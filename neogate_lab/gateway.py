@@ -918,7 +918,7 @@ class Gateway:
 
         def finished(task: asyncio.Task[T]) -> None:
             if task.cancelled():
-                submit(then, None, GatewayClosed(f"{link.name} was closed"))
+                submit(then, None, GatewayClosed(f"{link.name} was closed; connect again"))
             elif error := task.exception():
                 submit(then, None, error)
             else:

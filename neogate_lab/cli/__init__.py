@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from neogate_lab.cli import (
+    dashboard,
     demo,
     doctor,
     export,
@@ -19,6 +20,7 @@ from neogate_lab.cli.base import app
 
 __all__ = [
     "app",
+    "dashboard",
     "demo",
     "doctor",
     "export",

@@ -10,7 +10,18 @@ from uuid import uuid4
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
-from neogate_lab.notebook.panel import LABEL_WIDTH, Panel, Tone, as_html, clock_time, table
+from neogate_lab.errors import InvalidRequest
+from neogate_lab.notebook.panel import (
+    LABEL_WIDTH,
+    Tone,
+    as_html,
+    button,
+    clock_time,
+    line,
+    table,
+    text_field,
+)
+from neogate_lab.notebook.ports import PortPanel
 from neogate_lab.protocol import gsm
 
 if TYPE_CHECKING:
@@ -36,6 +47,8 @@ _MEANINGS: dict[str, tuple[Tone, str]] = {
     ),
     "cancelled": ("bad", ""),
 }
+_FEW = 0.1
+_NEARLY_FULL = 10
 _ENCODINGS = {"gsm7": "GSM-7", "ucs2": "UCS-2"}
 
 
@@ -53,7 +66,7 @@ class _Entry:
     error: str = ""
 
 
-class ComposePanel(Panel):
+class ComposePanel(PortPanel):
     """Write an SMS, see what it costs, send it and follow what becomes of it.
 
     The history lists what this panel sent; everything is in `Gateway.outbox`.
@@ -64,11 +77,13 @@ class ComposePanel(Panel):
         From `neogate_lab.connect` or `neogate_lab.demo`.
     port : int, optional
         The port to begin with; default the first that is up.
+    confirm_above : int
+        An SMS of more segments is only sent after a second press.
 
     Raises
     ------
     InvalidRequest
-        An unknown keyword, no gateway, or no port number.
+        An unknown keyword, no gateway, or a value that can't be used.
 
     Examples
     --------
@@ -77,66 +92,106 @@ class ComposePanel(Panel):
 
     title = "Send an SMS"
     css_class = "neogate-compose"
+    takes = ", port= and confirm_above="
 
-    def __init__(self, gw: Gateway, port: int | None = None, **unknown: object) -> None:
+    def __init__(
+        self, gw: Gateway, port: int | None = None, confirm_above: int = 3, **unknown: object
+    ) -> None:
+        if isinstance(confirm_above, bool) or not isinstance(confirm_above, int):
+            raise InvalidRequest(
+                f"confirm_above must be a whole number of segments, not {confirm_above!r}"
+            )
+        self._confirm_above = confirm_above
         self._entries: dict[str, _Entry] = {}  # by key, oldest first
         self._latest = ""  # the key that the button and the message line belong to
         super().__init__(gw, port, unknown)
 
     def _build(self) -> list[widgets.Widget]:
-        self.to_field = widgets.Text(
-            description="To",
-            placeholder="+79261234567",
-            style={"description_width": LABEL_WIDTH},
-            layout=widgets.Layout(width="300px"),
-        )
+        self.to_field = text_field("To", f"{self.css_class}-to", placeholder="+79261234567")
         self.text_field = widgets.Textarea(
             description="Text",
             rows=4,
             style={"description_width": LABEL_WIDTH},
             layout=widgets.Layout(width="auto"),
         )
-        self.counter = self._html("counter")
-        self.send_button = widgets.Button(
-            description="Send",
-            icon="paper-plane",
-            button_style="primary",
-            tooltip="Send this SMS once",
-            layout=widgets.Layout(width="110px"),
-        )
-        self.to_field.add_class(f"{self.css_class}-to")
         self.text_field.add_class(f"{self.css_class}-text")
-        self.send_button.add_class(f"{self.css_class}-send")
-        self.send_button.on_click(self._pressed(self._send_sms))
-        self.text_field.observe(lambda change: self._count(), "value")
+        self.counter = self._html("counter")
+        self.send_button = button(
+            "Send", "Send this SMS once", f"{self.css_class}-send", button_style="primary"
+        )
+        self.confirm_button = button(
+            "Send it", "Send this SMS, whatever it costs", f"{self.css_class}-confirm"
+        )
+        self.cancel_button = button(
+            "Don't", "Send nothing, and go on writing", f"{self.css_class}-cancel"
+        )
+        self.confirmation = line(self.confirm_button, self.cancel_button)
+        self.send_button.on_click(self._pressed(self._send_or_confirm))
+        self.confirm_button.on_click(self._pressed(self._confirmed))
+        self.cancel_button.on_click(self._pressed(self._not_confirmed))
+        for field in (self.to_field, self.text_field, self.port_field):
+            field.observe(lambda change: self._edited(), "value")
+        self._confirming = False
         self._count()
-        wrap = widgets.Layout(flex_flow="row wrap")
+        self._update_controls()
         foot = widgets.Layout(justify_content="space-between", margin="0 0 0 54px")
         return [
-            widgets.HBox([self.to_field, self.port_field, self.refresh_button], layout=wrap),
+            line(self.to_field, self.port_field, self.refresh_button),
             self.text_field,
             widgets.HBox([self.counter, self.send_button], layout=foot),
         ]
 
     def _build_below(self) -> list[widgets.Widget]:
         self.history = self._html("history")
-        return [self.history]
+        return [self.confirmation, self.history]
+
+    def _instead(self) -> str:
+        return "gw.send_sms(to, text, port=1) does without."
 
     def _update_controls(self) -> None:
-        self.send_button.disabled = self._busy or self._retired
+        self.send_button.disabled = self._busy or self._retired or self._confirming
+        self.confirmation.layout.display = "" if self._confirming else "none"
+        for choice in (self.confirm_button, self.cancel_button):
+            choice.disabled = self._retired or not self._confirming
         self.to_field.disabled = self.text_field.disabled = self._retired
 
     def _count(self) -> None:
         text = self.text_field.value
         cost = gsm.segment(text)
         room = cost.capacity * max(cost.count, 1)
+        warning = _warning(text, cost)
+        shown = f'<br><span class="neogate-warn">{as_html(warning)}</span>' if warning else ""
         self.counter.value = (
-            f'<span class="neogate-muted">{_plural(len(text), "character")} · '
+            f'<div role="status" aria-live="polite" class="neogate-text neogate-muted">'
+            f"{_plural(len(text), 'character')} · "
             f"{_ENCODINGS[cost.encoding]} · {_plural(cost.count if text else 0, 'segment')} · "
-            f"{cost.units} of {room}</span>"
+            f"{cost.units} of {room}{shown}</div>"
         )
 
+    def _edited(self) -> None:
+        self._count()
+        if self._confirming:
+            self._not_confirmed()
+
     # -- sending ---------------------------------------------------------------------------------
+    def _send_or_confirm(self) -> None:
+        count = gsm.segment(self.text_field.value).count
+        if count <= self._confirm_above:
+            self._send_sms()
+            return
+        self._confirming = True
+        self._update_controls()
+        self._say("plain", f"{count} segments", f"are charged as {count} SMS. Send it?")
+
+    def _confirmed(self) -> None:
+        self._confirming = False
+        self._send_sms()
+
+    def _not_confirmed(self) -> None:
+        self._confirming = False
+        self._update_controls()
+        self._say("plain", "not sent")
+
     def _send_sms(self) -> None:
         to, text, port = self.to_field.value.strip(), self.text_field.value, self._chosen_port()
         # A key ties the steps below to one SMS: asking again can only return it, never send it.
@@ -199,6 +254,25 @@ def _row(entry: _Entry) -> tuple[str, ...]:
         as_html(entry.status),
         as_html(entry.text),
     )
+
+
+def _warning(text: str, cost: gsm.Segments) -> str:
+    """What makes a text dearer than it needs to be; "" if nothing does."""
+    if cost.encoding == "ucs2":
+        odd = [mark for mark in text if gsm.segment(mark).encoding == "ucs2"]
+        # A text in another alphabet has no choice; a stray quotation mark in a Latin one has.
+        cheaper = gsm.segment("".join(" " if mark in odd else mark for mark in text)).count
+        if len(odd) <= _FEW * len(text) and cheaper < cost.count:
+            return (
+                f"without {' '.join(dict.fromkeys(odd))} it would be "
+                f"{_plural(cheaper, 'segment')} of GSM-7, not {cost.count}"
+            )
+    left = cost.capacity * cost.count - cost.units
+    if cost.count > 1:
+        return f"charged as {cost.count} SMS"
+    if text and left < _NEARLY_FULL:
+        return f"{_plural(left, 'unit')} left; beyond that it is charged as 2 SMS"
+    return ""
 
 
 def _plural(count: int, noun: str) -> str:

@@ -1,30 +1,49 @@
-"""What all panels share: escaping, the message line, the list of ports; no verb of the gateway."""
+"""What all panels share: escaping, the message line, life and updating; no verb of the gateway."""
 
 from __future__ import annotations
 
+import asyncio
 import html
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
-from neogate_lab.errors import InvalidRequest, NeogateError
+from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateError
 
 if TYPE_CHECKING:
     from neogate_lab.gateway import Gateway
     from neogate_lab.link.async_gateway import AsyncGateway
-    from neogate_lab.protocol.records import SpanStatus
 
-__all__ = ["LABEL_WIDTH", "Panel", "Tone", "as_html", "clock_time", "table"]
+__all__ = [
+    "LABEL_WIDTH",
+    "Panel",
+    "Tone",
+    "among",
+    "as_html",
+    "button",
+    "clock_time",
+    "line",
+    "table",
+    "text_field",
+]
 
 T = TypeVar("T")
 Tone = Literal["plain", "busy", "good", "bad"]
 
 _SIGNS: dict[Tone, str] = {"plain": "", "busy": "…", "good": "✓", "bad": "✗"}
 LABEL_WIDTH = "48px"
+_FIRST_LOOK = 0.5
+_AFTER_ERROR = 5.0
+_NO_WIDGETS = (
+    "This is how the panel began; its buttons need a front end with widgets: JupyterLab, "
+    "Notebook 7 or Voila."
+)
 _VISIBLE = {code: chr(0x2400 + code) for code in range(32) if code not in (9, 10)}
 _VISIBLE |= {0x7F: "\u2421"} | dict.fromkeys((*range(128, 160), *range(55296, 57344)), "�")
 
@@ -37,9 +56,19 @@ _STYLE = """<style>
   color: color-mix(in srgb, var(--jp-success-color1, green) 70%, var(--jp-ui-font-color0, #000)); }
 .neogate-panel .neogate-bad :is(b, i) { color: #b71c1c;
   color: color-mix(in srgb, var(--jp-error-color1, red) 70%, var(--jp-ui-font-color0, #000)); }
+.neogate-panel .neogate-warn { color: #7a4b00;
+  color: color-mix(in srgb, var(--jp-warn-color1, orange) 55%, var(--jp-ui-font-color0, #000)); }
 .neogate-panel .neogate-text i { font-style: normal; }
 .neogate-panel .neogate-answer { padding: 6px 12px; border-left: 3px solid
   var(--jp-border-color1, #999); }
+.neogate-panel .neogate-row { border-top: 1px solid var(--jp-border-color2, #ddd); }
+.neogate-panel .neogate-preview { white-space: nowrap; overflow: hidden; text-overflow: ellipsis;
+  line-height: 28px; }
+.neogate-panel .neogate-row .widget-html { overflow: hidden; }
+.neogate-panel .neogate-plot { background: white; }
+:is([data-jp-theme-light="false"], .theme-dark) .neogate-panel .neogate-plot {
+  filter: invert(0.93) hue-rotate(180deg); }
+.neogate-panel .neogate-unread { font-weight: 700; }
 .neogate-panel .neogate-table { border-collapse: collapse; width: 100%; line-height: 1.4;
   margin-top: 6px; }
 .neogate-panel .neogate-table :is(th, td) { padding: 4px 14px 4px 0; text-align: left;
@@ -50,9 +79,21 @@ _STYLE = """<style>
   overflow-wrap: anywhere; }
 </style>"""
 
-_shown: weakref.WeakValueDictionary[tuple[type, int, int | None], Panel] = (
+_place: ContextVar[str] = ContextVar("place", default="")
+
+_shown: weakref.WeakValueDictionary[tuple[type, int, int | None, str], Panel] = (
     weakref.WeakValueDictionary()
 )
+
+
+@contextmanager
+def among(place: str) -> Iterator[None]:
+    """Make panels as parts of another one: they only replace what was made in the same place."""
+    token = _place.set(place)
+    try:
+        yield
+    finally:
+        _place.reset(token)
 
 
 def as_html(text: str) -> str:
@@ -78,8 +119,42 @@ def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     )
 
 
+def text_field(description: str, css_class: str, width: str = "300px", **more: Any) -> widgets.Text:
+    """A line to type in, with its label."""
+    field = widgets.Text(
+        description=description,
+        style={"description_width": LABEL_WIDTH},
+        layout=widgets.Layout(width=width),
+        **more,
+    )
+    field.add_class(css_class)
+    return field
+
+
+def button(description: str, tooltip: str, css_class: str, **more: Any) -> widgets.Button:
+    """A button of words alone: icons would need a font that not every page has."""
+    made = widgets.Button(
+        description=description,
+        tooltip=tooltip,
+        layout=widgets.Layout(width="auto", min_width="76px"),
+        **more,
+    )
+    made.add_class(css_class)
+    return made
+
+
+def line(*controls: widgets.Widget, **layout: str) -> widgets.HBox:
+    """Controls beside each other, and below where there is no room."""
+    return widgets.HBox(
+        controls,
+        layout=widgets.Layout(
+            flex_flow="row wrap", align_items="center", grid_gap="0 10px", **layout
+        ),
+    )
+
+
 class Panel(widgets.VBox):  # type: ignore[misc]
-    """Base of the panels: a column of controls with the gateway's ports and a message line.
+    """Base of the panels: a column of controls around a message line.
 
     No callback waits: it disables what may not be pressed twice, hands a coroutine to
     `Gateway._post`, and goes on when that is done. Making a panel of the same kind for the same
@@ -100,12 +175,14 @@ class Panel(widgets.VBox):  # type: ignore[misc]
 
     title = ""
     css_class = "neogate-panel"
+    takes = " and port="
+    """Which arguments there are besides, for the error that names an unknown one."""
 
     def __init__(self, gw: Gateway, port: int | None, unknown: Mapping[str, object]) -> None:
         kind = type(self).__name__
         if unknown:
             raise InvalidRequest(
-                f"{kind} knows no {', '.join(sorted(unknown))}; it takes a gateway and port="
+                f"{kind} knows no {', '.join(sorted(unknown))}; it takes a gateway{self.takes}"
             )
         if not callable(getattr(gw, "_post", None)):
             raise InvalidRequest(
@@ -118,22 +195,10 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         self._lock = threading.RLock()
         self._busy = False
         self._retired = False
-        self._ports_failed = False
-        self.port_field = widgets.Dropdown(
-            description="Port",
-            options=[("asking …", None)] if port is None else [(str(port), port)],
-            style={"description_width": LABEL_WIDTH},
-            layout=widgets.Layout(width="240px", margin="2px 2px 2px 14px"),
-        )
-        self.refresh_button = widgets.Button(
-            icon="refresh",
-            tooltip="Ask the gateway for its ports again",
-            layout=widgets.Layout(width="36px"),
-        )
+        self._known = threading.Event()
+        self._wake: asyncio.Event | None = None
         self.status_line = self._html("status")
-        self.port_field.add_class(f"{self.css_class}-port")
-        self.refresh_button.add_class(f"{self.css_class}-refresh")
-        self.refresh_button.on_click(self._pressed(self._ask_for_ports))
+        self._prepare(port)
         heading = self._html("heading")
         heading.value = (
             f'{_STYLE}<div class="neogate-title">{self.title} '
@@ -145,17 +210,45 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         )
         self.add_class("neogate-panel")
         self.add_class(self.css_class)
-        key = (type(self), id(gw), port)
+        key = (type(self), id(gw), port, _place.get())
         earlier = _shown.get(key)
         if earlier is not None:
             earlier.retire("This panel was made again elsewhere; use the newer one.")
         _shown[key] = self
-        self._ask_for_ports()
+        self._begin()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._gw.name}>"
 
+    def _repr_mimebundle_(self, **arguments: Any) -> Any:
+        """The widget, and what is known already for where no widget can be shown."""
+        bundle = super()._repr_mimebundle_(**arguments)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        if data is not None:
+            self._known.wait(_FIRST_LOOK)
+            hint = f"{_NO_WIDGETS} {self._instead()}"
+            data["text/plain"] = f"{self!r}\n{hint}"
+            data["text/html"] = (
+                f'<div class="neogate-panel">{_STYLE}<p><b>{self.title}</b> '
+                f"{as_html(self._gw.name)}</p>{self._snapshot()}<p>{html.escape(hint)}</p></div>"
+            )
+        return bundle
+
     # -- for the kinds of panel ------------------------------------------------------------------
+    def _prepare(self, port: int | None) -> None:
+        """Make what `_build` places."""
+
+    def _begin(self) -> None:
+        """Ask for what is to be shown; called once, when the panel is whole."""
+
+    def _snapshot(self) -> str:
+        """What is known now, as HTML that needs no widgets; nothing of strangers."""
+        return ""
+
+    def _instead(self) -> str:
+        """Which calls give the same without widgets."""
+        return ""
+
     def _build(self) -> list[widgets.Widget]:
         """Make the controls that stand above the message line."""
         raise NotImplementedError
@@ -225,6 +318,54 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - as if the coroutine had raised it
             done(None, error)
 
+    def _keep_up(self, step: Callable[[], float]) -> None:
+        """Call `step` on a worker thread again and again, after as many seconds as it returns,
+        until the panel is retired or the gateway closed, which is shown.
+        """
+
+        async def follow(link: AsyncGateway) -> None:
+            self._wake = asyncio.Event()
+            while not self._retired:
+                self._wake.clear()
+                try:
+                    pause = await asyncio.to_thread(step)
+                except Exception as error:  # noqa: BLE001 - shown, and tried again
+                    if link.closed:
+                        raise GatewayClosed(f"{link.name} was closed; connect again") from None
+                    pause = _AFTER_ERROR
+                    self._later(lambda shown=error: self._say_error(shown))  # type: ignore[misc]
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), pause)
+
+        def ended(_: None, error: BaseException | None) -> None:
+            if error is not None and not self._retired:
+                self._lost(error)
+
+        self._ask(follow, ended)
+
+    def _hurry(self) -> None:
+        """Have the next step of `_keep_up` come at once."""
+
+        async def wake(link: AsyncGateway) -> None:
+            if self._wake is not None:
+                self._wake.set()
+
+        self._ask(wake, lambda result, error: None)
+
+    def _lost(self, error: BaseException) -> None:
+        """The gateway was closed: nothing more will be shown."""
+        self._say_error(error)
+
+    def _in_thread(
+        self, work: Callable[[], T], then: Callable[[T | None, BaseException | None], None]
+    ) -> None:
+        """Run what waits, a verb of the facade, on a worker thread; `then` as for `_ask`."""
+
+        async def run(link: AsyncGateway) -> T:
+            return await asyncio.to_thread(work)
+
+        self._ask(run, then)
+
     def _later(self, act: Callable[[], None]) -> None:
         """Run `act` on the dispatcher: for what is told on the loop, which must not wait."""
 
@@ -234,54 +375,6 @@ class Panel(widgets.VBox):  # type: ignore[misc]
 
         self._gw._call_later(done)
 
-    def _chosen_port(self) -> int:
-        port = self.port_field.value
-        if port is None:
-            raise InvalidRequest("the ports are not known yet: press the button beside the list")
-        return int(port)
-
-    # -- ports -----------------------------------------------------------------------------------
-    def _ask_for_ports(self) -> None:
-        async def ask(link: AsyncGateway) -> list[tuple[int, SpanStatus]]:
-            return [(link.port_of(status.span), status) for status in await link.spans()]
-
-        self.refresh_button.disabled = True
-        self._ask(ask, self._take_ports)
-
-    def _take_ports(
-        self, ports: list[tuple[int, SpanStatus]] | None, error: BaseException | None
-    ) -> None:
-        if self._retired:
-            return
-        self.refresh_button.disabled = False
-        self._update_controls()
-        if ports is None:
-            if self.port_field.value is None:
-                self.port_field.options = [("not known", None)]
-            if error is not None:
-                self._ports_failed = True
-                self._say_error(error)
-            return
-        if self._ports_failed:
-            self._ports_failed = False
-            self.status_line.value = ""
-        usable = [port for port, status in ports if status.sim is not False and status.up]
-        there = [port for port, _ in ports]
-        chosen = self.port_field.value
-        if chosen is None:
-            chosen = next(iter(usable or there), None)
-        elif chosen not in there:
-            self._say(
-                "bad",
-                "error:",
-                f"{self._gw.name} has no port {chosen}; it has {', '.join(map(str, there))}",
-            )
-            chosen = next(iter(usable or there), None)
-        self.port_field.options = [(_port_label(port, status), port) for port, status in ports] or [
-            ("none", None)
-        ]
-        self.port_field.value = chosen
-
     # -- life ------------------------------------------------------------------------------------
     def retire(self, reason: str = "This panel was closed.") -> None:
         """Stop updating and disable the controls; nothing that was sent is withdrawn."""
@@ -290,8 +383,9 @@ class Panel(widgets.VBox):  # type: ignore[misc]
                 return
             self._retired = True
             self._set_busy(False)
-            self.port_field.disabled = self.refresh_button.disabled = True
             self._say("plain", reason)
+            if self._wake is not None:
+                self._hurry()
 
     def close(self) -> None:
         """Retire it and take it out of the notebook."""
@@ -309,8 +403,3 @@ def _inside(box: widgets.Box) -> list[widgets.Widget]:
     for child in box.children:
         found += [*_inside(child), child] if isinstance(child, widgets.Box) else [child]
     return found
-
-
-def _port_label(port: int, status: SpanStatus) -> str:
-    words = "power off" if status.power is False else status.status or "no status"
-    return f"{port}: {words}"

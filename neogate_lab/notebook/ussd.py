@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from neogate_lab.errors import InvalidRequest
-from neogate_lab.notebook.panel import LABEL_WIDTH, Panel, Tone, as_html, clock_time, table
+from neogate_lab.notebook.panel import (
+    Tone,
+    as_html,
+    button,
+    clock_time,
+    line,
+    table,
+    text_field,
+)
+from neogate_lab.notebook.ports import PortPanel
 
 if TYPE_CHECKING:
     from neogate_lab.gateway import Gateway
@@ -24,6 +34,14 @@ TIMEOUT = 30.0
 """Seconds that the network may take, the gateway's own default (WIRE §9)."""
 
 TURNS = 100
+
+PRESETS = ("*100#", "*101#", "*102#", "*111#")
+"""Where many operators tell the balance or begin their menu."""
+
+_STOPPED = (
+    "the code was sent, and a USSD can't be cancelled: the port stays busy until the network "
+    "answers or gives up, and a late answer is lost"
+)
 
 _MEANINGS: dict[str, tuple[Tone, str, str]] = {
     "done": ("good", "answered", ""),
@@ -54,7 +72,7 @@ class _Turn:
     text: str = ""
 
 
-class UssdPanel(Panel):
+class UssdPanel(PortPanel):
     """Dial a USSD code, read the answer, and walk the menu that it opens.
 
     While a menu is open the port belongs to this panel; "Leave" gives it back. Everything is in
@@ -66,11 +84,14 @@ class UssdPanel(Panel):
         From `neogate_lab.connect` or `neogate_lab.demo`.
     port : int, optional
         The port to begin with; default the first that is up.
+    presets : iterable of str, or dict of str to str
+        Codes to choose from, or names and their codes: ``{"balance": "*100#"}``. What is dialled
+        joins them.
 
     Raises
     ------
     InvalidRequest
-        An unknown keyword, no gateway, or no port number.
+        An unknown keyword, no gateway, or a value that can't be used.
 
     Examples
     --------
@@ -79,68 +100,67 @@ class UssdPanel(Panel):
 
     title = "USSD"
     css_class = "neogate-ussd"
+    takes = ", port= and presets="
 
-    def __init__(self, gw: Gateway, port: int | None = None, **unknown: object) -> None:
+    def __init__(
+        self,
+        gw: Gateway,
+        port: int | None = None,
+        presets: Iterable[str] | Mapping[str, str] = PRESETS,
+        **unknown: object,
+    ) -> None:
+        self._presets = _named(presets)
+        self._waiting: asyncio.Task[tuple[AsyncUssdSession, UssdReply]] | None = None
+        self._stopping = False
         self._session: AsyncUssdSession | None = None
         self._turns: list[_Turn] = []
         super().__init__(gw, port, unknown)
 
     def _build(self) -> list[widgets.Widget]:
-        self.code_field = widgets.Text(
-            description="Code",
-            placeholder="*100#",
-            style={"description_width": LABEL_WIDTH},
-            layout=widgets.Layout(width="300px"),
+        self.code_field = text_field("Code", f"{self.css_class}-code", placeholder="*100#")
+        self.preset_field = widgets.Dropdown(
+            description="Presets",
+            style={"description_width": "initial"},
+            layout=widgets.Layout(width="230px"),
         )
-        self.send_button = widgets.Button(
-            description="Dial",
-            icon="phone",
-            button_style="primary",
-            tooltip="Send this code",
-            layout=widgets.Layout(width="110px"),
+        self.preset_field.add_class(f"{self.css_class}-presets")
+        self._offer_presets()
+        self.preset_field.observe(self._take_preset, "value")
+        self.send_button = button(
+            "Dial", "Send this code", f"{self.css_class}-send", button_style="primary"
         )
-        self.code_field.add_class(f"{self.css_class}-code")
-        self.send_button.add_class(f"{self.css_class}-send")
+        self.stop_button = button(
+            "Stop waiting",
+            "Wait no longer; a USSD that was sent can't be cancelled",
+            f"{self.css_class}-stop",
+        )
         self.send_button.on_click(self._pressed(self._dial))
-        wrap = widgets.Layout(flex_flow="row wrap")
-        row = [self.code_field, self.port_field, self.refresh_button, self.send_button]
-        return [widgets.HBox(row, layout=wrap)]
+        self.stop_button.on_click(self._pressed(self._stop_waiting))
+        return [
+            line(self.code_field, self.preset_field),
+            line(self.port_field, self.refresh_button, self.send_button, self.stop_button),
+        ]
 
     def _build_below(self) -> list[widgets.Widget]:
         self.answer = self._html("answer")
         self.choices = widgets.VBox(
             layout=widgets.Layout(align_items="flex-start", margin="0 0 0 10px")
         )
-        self.reply_field = widgets.Text(
-            description="Reply",
-            placeholder="1",
-            style={"description_width": LABEL_WIDTH},
-            layout=widgets.Layout(width="300px"),
+        self.reply_field = text_field("Reply", f"{self.css_class}-reply", placeholder="1")
+        self.reply_button = button(
+            "Reply", "Send this answer to the menu", f"{self.css_class}-reply-send"
         )
-        self.reply_button = widgets.Button(
-            description="Reply", icon="reply", layout=widgets.Layout(width="110px")
-        )
-        self.leave_button = widgets.Button(
-            description="Leave",
-            icon="times",
-            tooltip="Give the port back; the network closes the menu by itself",
-            layout=widgets.Layout(width="110px"),
+        self.leave_button = button(
+            "Leave",
+            "Give the port back; the network closes the menu by itself",
+            f"{self.css_class}-leave",
         )
         self.transcript = self._html("transcript")
         self.choices.add_class(f"{self.css_class}-choices")
-        self.reply_field.add_class(f"{self.css_class}-reply")
-        self.reply_button.add_class(f"{self.css_class}-reply-send")
-        self.leave_button.add_class(f"{self.css_class}-leave")
         self.reply_button.on_click(self._pressed(self._reply))
         self.leave_button.on_click(self._pressed(self._leave))
         self._menu = widgets.VBox(
-            [
-                self.choices,
-                widgets.HBox(
-                    [self.reply_field, self.reply_button, self.leave_button],
-                    layout=widgets.Layout(flex_flow="row wrap"),
-                ),
-            ]
+            [self.choices, line(self.reply_field, self.reply_button, self.leave_button)]
         )
         self._update_controls()
         return [self.answer, self._menu, self.transcript]
@@ -149,14 +169,33 @@ class UssdPanel(Panel):
         idle = not (self._busy or self._retired)
         in_menu = self._session is not None
         self.send_button.disabled = not idle
-        self.code_field.disabled = self._retired
+        self.stop_button.disabled = self._retired or self._waiting is None or self._stopping
+        self.code_field.disabled = self.preset_field.disabled = self._retired
         # A menu belongs to the port that opened it.
         self.port_field.disabled = self.refresh_button.disabled = not idle or in_menu
         self._menu.layout.display = "" if in_menu else "none"
         for control in (self.reply_field, self.reply_button, self.leave_button):
             control.disabled = not (idle and in_menu)
-        for button in self.choices.children:
-            button.disabled = not (idle and in_menu)
+        for choice in self.choices.children:
+            choice.disabled = not (idle and in_menu)
+
+    def _instead(self) -> str:
+        return 'gw.ussd("*100#", port=1) and gw.ussd_session(port=1) do without.'
+
+    # -- presets ---------------------------------------------------------------------------------
+    def _offer_presets(self) -> None:
+        self.preset_field.options = [("choose …", ""), *self._presets.items()]
+        self.preset_field.index = 0
+
+    def _take_preset(self, change: Mapping[str, Any]) -> None:
+        if change["new"]:
+            self.code_field.value = change["new"]
+            self.preset_field.value = ""  # so that the same can be chosen again
+
+    def _remember(self, code: str) -> None:
+        if code not in self._presets.values():
+            self._presets[code] = code
+            self._offer_presets()
 
     # -- talking ---------------------------------------------------------------------------------
     def _dial(self) -> None:
@@ -198,18 +237,33 @@ class UssdPanel(Panel):
     ) -> None:
         began = datetime.now(UTC)
 
+        async def stoppable(link: AsyncGateway) -> tuple[AsyncUssdSession, UssdReply] | None:
+            self._waiting = waiting = asyncio.ensure_future(make(link))
+            self._later(self._update_controls)
+            try:
+                return await waiting
+            except asyncio.CancelledError:
+                if not self._stopping:
+                    waiting.cancel()
+                    raise
+                return None
+
         def then(
             result: tuple[AsyncUssdSession, UssdReply] | None, error: BaseException | None
         ) -> None:
+            stopped = result is None and error is None
+            self._waiting, self._stopping = None, False
             if result is not None:
                 session, reply = result
+                if sent.startswith(("*", "#")):
+                    self._remember(sent)
                 self._session = session if reply.menu else None
                 self._turns.append(
                     _Turn(began, port, sent, _MEANINGS[reply.outcome][1], reply.text)
                 )
             elif not isinstance(error, InvalidRequest):
                 self._session = None
-                self._turns.append(_Turn(began, port, sent, "error"))
+                self._turns.append(_Turn(began, port, sent, "stopped" if stopped else "error"))
             if self._retired:
                 self._give_port_back()
                 return
@@ -217,12 +271,25 @@ class UssdPanel(Panel):
                 self._show(result[1])
             elif error is not None:
                 self._say_error(error)
+            else:
+                self._say("plain", "stopped waiting", _STOPPED)
+                self._show_choices({})
             self._show_transcript()
             self._set_busy(False)
 
         self._set_busy(True)
         self._say("busy", "waiting", f"for the network, up to {TIMEOUT:g} s")
-        self._ask(make, then)
+        self._ask(stoppable, then)
+
+    def _stop_waiting(self) -> None:
+        self._stopping = True
+        self._update_controls()
+
+        async def stop(link: AsyncGateway) -> None:
+            if self._waiting is not None:
+                self._waiting.cancel()
+
+        self._ask(stop, lambda result, error: None)
 
     def _leave(self) -> None:
         self._give_port_back()
@@ -261,8 +328,8 @@ class UssdPanel(Panel):
     def _show_choices(self, choices: dict[str, str]) -> None:
         earlier = self.choices.children
         self.choices.children = tuple(self._choice(*item) for item in choices.items())
-        for button in earlier:
-            button.close()
+        for choice in earlier:
+            choice.close()
 
     def _choice(self, key: str, text: str) -> widgets.Button:
         # A button's description is set as text, neither HTML nor TeX.
@@ -288,6 +355,16 @@ class UssdPanel(Panel):
                 for turn in reversed(self._turns[-TURNS:])
             ],
         )
+
+
+def _named(presets: Iterable[str] | Mapping[str, str]) -> dict[str, str]:
+    if isinstance(presets, str) or not isinstance(presets, Iterable):
+        raise InvalidRequest('presets takes codes, ["*100#"], or names and codes, as a dict')
+    named = dict(presets) if isinstance(presets, Mapping) else {code: code for code in presets}
+    for code in named.values():
+        if not (isinstance(code, str) and code.strip()):
+            raise InvalidRequest(f"a preset must be a USSD code as text, not {code!r}")
+    return named
 
 
 async def _say_in(session: AsyncUssdSession, text: str) -> UssdReply:

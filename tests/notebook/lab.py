@@ -1,4 +1,6 @@
-"""JupyterLab on a free port of 127.0.0.1, all that it writes in one folder, and a browser on it.
+"""JupyterLab, Notebook 7 or the dashboard's page on 127.0.0.1, and a browser that looks at it.
+
+All that they write is in one folder, and each has a free port.
 
 The steps were tried under load: a kernel is ready when the server says so, not when the page shows
 a green dot; every wait has a condition.
@@ -17,7 +19,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,12 +30,30 @@ import neogate_lab
 from tests.support import missing
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from playwright.sync_api import Page
 
-__all__ = ["Lab", "Visit", "browse", "open_notebook", "run_all", "write_notebook"]
+__all__ = [
+    "PATIENCE",
+    "Board",
+    "Lab",
+    "Notebook",
+    "Visit",
+    "browse",
+    "chromium",
+    "darken",
+    "open_notebook",
+    "run_all",
+    "wait_for_kernel",
+    "write_notebook",
+]
 
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"
 SOURCES = Path(neogate_lab.__file__).parents[1]
+
+PATIENCE = 120_000
+"""Milliseconds that anything on a page may take on a busy machine."""
 
 _FLAGS = (
     "--no-sandbox",
@@ -57,7 +77,7 @@ _FOLDERS = {
 
 def chromium() -> str:
     """Path of the system's Chromium; the test is skipped where a part is missing."""
-    for module in ("jupyterlab", "ipykernel", "playwright"):
+    for module in ("jupyterlab", "notebook", "voila", "ipykernel", "playwright"):
         if find_spec(module) is None:
             missing(f"{module}: pip install 'neogate-lab[browser]'")
     for name in ("chromium", "chromium-browser", "google-chrome"):
@@ -67,19 +87,19 @@ def chromium() -> str:
     missing("chromium: apt-get install chromium")
 
 
-class Lab:
-    """A running JupyterLab; a context manager.
+class _Server:
+    """Runs a server in a process of its own; a context manager.
 
     Parameters
     ----------
     home : Path
-        A folder for everything it writes; notebooks are in ``home/work``.
+        A folder for everything it writes; its working directory is ``home/work``.
     """
 
     def __init__(self, home: Path) -> None:
         self.work = home / "work"
         self._token = secrets.token_hex(16)
-        self._log = home / "lab.log"
+        self._log = home / "server.log"
         self._environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
         for name, folder in _FOLDERS.items():
             (home / folder).mkdir()
@@ -92,37 +112,45 @@ class Lab:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
 
-    def __enter__(self) -> Lab:
-        command = [
-            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-            f"--ServerApp.port={self._port}",
-            "--ServerApp.ip=127.0.0.1",
-            "--ServerApp.port_retries=0",
-            f"--IdentityProvider.token={self._token}",
-            f"--ServerApp.root_dir={self.work}",
-            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-            "--LabApp.extension_manager=readonly",
-            "--LabApp.expose_app_in_browser=True",
-        ]
+    def command(self) -> list[str]:
+        """What is run."""
+        raise NotImplementedError
+
+    def answers(self) -> bool:
+        """Whether it can be used."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                command,
+                self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                cwd=self.work,
                 env=self._environment,
                 start_new_session=True,
             )
         try:
-            end = time.monotonic() + 60
+            end = time.monotonic() + PATIENCE / 1000
             while not self._answers():
-                assert self._process.poll() is None, self._log.read_text()
-                assert time.monotonic() < end, f"no JupyterLab after 60 s: {self._log.read_text()}"
+                assert self._process.poll() is None, self.log()
+                assert time.monotonic() < end, f"no server: {self.log()}"
                 time.sleep(0.05)
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    def log(self) -> str:
+        """What it said."""
+        return self._log.read_text()
+
+    def _answers(self) -> bool:
+        try:
+            return self.answers()
+        except OSError:
+            return False
 
     def __exit__(self, *_: object) -> None:
         # The first SIGINT asks, the second is the answer; the server then ends its kernels itself.
@@ -138,25 +166,85 @@ class Lab:
                 self._process.wait(patience)
                 return
 
+
+class Lab(_Server):
+    """JupyterLab."""
+
+    module, place = "jupyterlab", "lab/tree"
+
+    def command(self) -> list[str]:
+        """JupyterLab that asks nobody for news."""
+        return [
+            *(sys.executable, "-m", self.module, "--no-browser", "--allow-root"),
+            f"--ServerApp.port={self._port}",
+            "--ServerApp.ip=127.0.0.1",
+            "--ServerApp.port_retries=0",
+            f"--IdentityProvider.token={self._token}",
+            f"--ServerApp.root_dir={self.work}",
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            "--LabApp.extension_manager=readonly",
+            "--LabApp.expose_app_in_browser=True",
+        ]
+
+    def answers(self) -> bool:
+        """Whether its API does."""
+        return "started" in self._get("status")
+
     def address(self, notebook: str) -> str:
         """Where the browser finds a notebook."""
-        return f"http://127.0.0.1:{self._port}/lab/tree/{notebook}?reset&token={self._token}"
+        return f"http://127.0.0.1:{self._port}/{self.place}/{notebook}?reset&token={self._token}"
 
     def sessions(self) -> list[dict[str, Any]]:
         """The server's sessions, each with its kernel."""
         found: list[dict[str, Any]] = self._get("sessions")
         return found
 
-    def _answers(self) -> bool:
-        try:
-            return "started" in self._get("status")
-        except OSError:
-            return False
-
     def _get(self, what: str) -> Any:
         address = f"http://127.0.0.1:{self._port}/api/{what}?token={self._token}"
         with urllib.request.urlopen(address, timeout=5) as answer:
             return json.load(answer)
+
+
+class Notebook(Lab):
+    """Notebook 7."""
+
+    module, place = "notebook", "notebooks"
+
+
+class Board(_Server):
+    """The page of `neogate-lab dashboard`.
+
+    Parameters
+    ----------
+    home : Path
+        A folder for everything it writes.
+    arguments : str
+        Of the command.
+    **variables : str
+        Environment that it gets besides.
+    """
+
+    def __init__(self, home: Path, *arguments: str, **variables: str) -> None:
+        super().__init__(home)
+        self._arguments = arguments
+        self._environment |= variables
+
+    def command(self) -> list[str]:
+        """The dashboard's command."""
+        return [
+            *(sys.executable, "-m", "neogate_lab.cli", "dashboard", "--no-browser"),
+            *("--port", str(self._port), *self._arguments),
+        ]
+
+    def answers(self) -> bool:
+        """Whether it listens, and has said where."""
+        with socket.create_connection(("127.0.0.1", self._port), 5):
+            return "token=" in self.log()
+
+    @property
+    def address(self) -> str:
+        """Where the browser finds it, secret included."""
+        return self.log().split("Dashboard: ")[1].split()[0]
 
 
 class Visit:
@@ -181,6 +269,21 @@ class Visit:
         if scheme not in ("data", "blob") and not rest.startswith("//127.0.0.1:"):
             self.strays.append(url)
 
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait for what is seen elsewhere than on the page, which goes on meanwhile."""
+        for _ in range(PATIENCE // 100):
+            if condition():
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"not so after {PATIENCE // 1000} s")
+
+    def clean(self) -> None:
+        """Nothing went wrong on the page, nothing ran that strangers wrote, nobody was asked."""
+        assert self.page.evaluate("window.hit") is None
+        assert self.page.locator("mjx-container, .MathJax").count() == 0
+        assert not self.complaints, self.complaints
+        assert not self.strays, self.strays
+
     def picture(self, name: str, selector: str) -> None:
         """Keep a screenshot of one element under `artifacts/`."""
         ARTIFACTS.mkdir(exist_ok=True)
@@ -196,7 +299,7 @@ def browse(executable: str) -> Iterator[Visit]:
         browser = playwright.chromium.launch(executable_path=executable, args=list(_FLAGS))
         try:
             page = browser.new_page(viewport={"width": 1280, "height": 1400})
-            page.set_default_timeout(30_000)
+            page.set_default_timeout(PATIENCE)
             yield Visit(page)
         finally:
             browser.close()
@@ -211,19 +314,34 @@ def write_notebook(path: Path, *cells: str) -> None:
 
 def open_notebook(visit: Visit, lab: Lab, name: str) -> None:
     """Open a notebook and wait until its kernel is idle and connected."""
-    page = visit.page
-    page.goto(lab.address(name))
-    for _ in range(600):
+    visit.page.goto(lab.address(name))
+    wait_for_kernel(visit, lab, name)
+    visit.page.get_by_role("button", name="Python 3").first.wait_for()
+
+
+def wait_for_kernel(visit: Visit, lab: Lab, name: str) -> None:
+    """Wait until the server says that a notebook's kernel is idle and connected."""
+
+    def ready() -> bool:
         kernels = [session["kernel"] for session in lab.sessions() if session["path"] == name]
-        if any(kernel["execution_state"] == "idle" and kernel["connections"] for kernel in kernels):
-            break
-        page.wait_for_timeout(100)
-    else:
-        raise AssertionError(f"no kernel: {lab.sessions()}")
-    page.get_by_role("button", name="Python 3").first.wait_for()
+        return any(
+            kernel["execution_state"] == "idle" and kernel["connections"] for kernel in kernels
+        )
+
+    visit.until(ready)
 
 
 def run_all(visit: Visit) -> None:
     """Run all cells, by the menu."""
     visit.page.get_by_role("menuitem", name="Run", exact=True).click()
     visit.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+def darken(visit: Visit) -> None:
+    """Change JupyterLab's theme."""
+    from playwright.sync_api import expect
+
+    dark = "'apputils:change-theme', {theme: 'JupyterLab Dark'}"
+    visit.page.evaluate(f"window.jupyterapp.commands.execute({dark})")
+    expect(visit.page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+    expect(visit.page.locator("#jupyterlab-splash")).to_have_count(0)

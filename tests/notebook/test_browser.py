@@ -1,84 +1,312 @@
-"""Both panels in JupyterLab, in a real browser: typed, pressed, looked at."""
+"""The panels in JupyterLab, Notebook 7 and as a page, in a real browser: typed, pressed, seen."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.notebook.lab import Lab, browse, chromium, open_notebook, run_all, write_notebook
+import neogate_lab as ng
+from tests.notebook.lab import (
+    PATIENCE,
+    Board,
+    Lab,
+    Notebook,
+    Visit,
+    browse,
+    chromium,
+    darken,
+    open_notebook,
+    run_all,
+    wait_for_kernel,
+    write_notebook,
+)
+
+pytestmark = [pytest.mark.timeout(600)]
 
 HOSTILE = r"<script>window.hit=1</script><img src=x onerror='window.hit=1'> $\alpha$ \(x\)"
+SPREADSHEET = "=HYPERLINK(1)"
+ESCAPES = "\x1b[31mred\x1b[0m"
+RIGHT_TO_LEFT = "\u202egnp.exe \u0645\u0631\u062d\u0628\u0627"
 
-SETUP = f"""import neogate_lab as ng
-gw = ng.demo()
-hostile = {HOSTILE!r}
-gw.simulator.set_ussd(None, "*121#", {{"": hostile + "\\n1 " + hostile, "1": hostile}})"""
+SLEEP_ONCE = """import pathlib, time
+if not pathlib.Path("slept").exists():
+    pathlib.Path("slept").touch()
+    time.sleep(600)"""
+"""The first kernel sleeps until it is interrupted; the second does not."""
 
 
-@pytest.mark.timeout(180)
-def test_an_sms_is_sent_and_a_menu_walked_in_the_browser(tmp_path: Path) -> None:
-    executable = chromium()
+@pytest.fixture
+def sim() -> Iterator[ng.SimulatedGateway]:
+    with ng.SimulatedGateway(sms_delay=0.05, ussd_delay=0.05) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def visit() -> Iterator[Visit]:
+    with browse(chromium()) as opened:
+        from playwright.sync_api import expect
+
+        expect.set_options(timeout=PATIENCE)  # a busy machine may take so long
+        yield opened
+
+
+def setup(sim: ng.SimulatedGateway) -> str:
+    return (
+        "import neogate_lab as ng\n"
+        f'gw = ng.connect("{sim.host}", port={sim.port}, username="{sim.username}", name="lab",\n'
+        f'                password="{sim.password}", store=":memory:", sms_interval=0)'
+    )
+
+
+def dashboard(sim: ng.SimulatedGateway, home: Path) -> Board:
+    target = f"{sim.host}:{sim.port}"
+    return Board(home, target, "--username", sim.username, NEOGATE_PASSWORD=sim.password)
+
+
+def send_an_sms(visit: Visit, sim: ng.SimulatedGateway) -> None:
     from playwright.sync_api import expect
 
-    with Lab(tmp_path) as lab, browse(executable) as visit:
-        write_notebook(lab.work / "panels.ipynb", SETUP, "ng.ComposePanel(gw)", "ng.UssdPanel(gw)")
+    page, before = visit.page, len(sim.sent)
+    compose = page.locator(".neogate-compose")
+    expect(compose.locator(".neogate-compose-port select")).to_contain_text("1: Up · ")
+    compose.locator(".neogate-compose-to input").fill("+79261234567")
+    compose.locator(".neogate-compose-text textarea").fill(HOSTILE)
+    page.keyboard.press("Tab")
+    expect(compose.locator(".neogate-compose-counter")).to_contain_text("GSM-7 · 1 segment")
+    compose.locator(".neogate-compose-send").click()
+    expect(compose.locator(".neogate-compose-status")).to_contain_text("sent")
+    expect(compose.locator(".neogate-compose-history")).to_contain_text(HOSTILE)
+    assert [sms.text for sms in sim.sent[before:]] == [HOSTILE]
+
+
+def walk_a_menu(visit: Visit, sim: ng.SimulatedGateway) -> None:
+    from playwright.sync_api import expect
+
+    sim.set_ussd(None, "*121#", {"": f"{HOSTILE}\n1 {HOSTILE}", "1": HOSTILE})
+    page = visit.page
+    ussd = page.locator(".neogate-ussd")
+    choices = ussd.locator(".neogate-ussd-choices button")
+    answer = ussd.locator(".neogate-ussd-answer")
+
+    def dial(code: str) -> None:
+        ussd.locator(".neogate-ussd-code input").fill(code)
+        page.keyboard.press("Tab")
+        ussd.locator(".neogate-ussd-send").click()
+
+    expect(ussd.locator(".neogate-ussd-port select")).to_contain_text("1: Up")
+    expect(ussd.locator(".neogate-ussd-reply input")).to_be_hidden()
+    ussd.locator(".neogate-ussd-presets select").select_option("*102#")
+    expect(ussd.locator(".neogate-ussd-code input")).to_have_value("*102#")
+    ussd.locator(".neogate-ussd-send").click()
+    expect(choices).to_have_count(3)
+    expect(answer).to_contain_text("Меню")
+    choices.nth(2).click()
+    expect(answer).to_contain_text("Роуминг")
+    ussd.locator(".neogate-ussd-reply input").fill("2")
+    page.keyboard.press("Tab")
+    ussd.locator(".neogate-ussd-reply-send").click()
+    expect(choices.first).to_contain_text("Включить")
+    choices.first.focus()
+    page.keyboard.press("Enter")  # the keyboard is enough
+    expect(ussd.locator(".neogate-ussd-status")).to_contain_text("answered")
+    expect(ussd.locator(".neogate-ussd-reply input")).to_be_hidden()
+    expect(answer).to_contain_text("Интернет: Включить")
+    dial("*121#")
+    expect(choices.first).to_contain_text(HOSTILE)
+    expect(answer).to_contain_text(HOSTILE)
+    choices.first.click()
+    expect(ussd.locator(".neogate-ussd-status")).to_contain_text("answered")
+    expect(ussd.locator(".neogate-ussd-transcript")).to_contain_text(HOSTILE)
+
+
+def see_messages_arrive(visit: Visit, sim: ng.SimulatedGateway) -> None:
+    from playwright.sync_api import expect
+
+    inbox = visit.page.locator(".neogate-inbox")
+    rows, message = inbox.locator(".neogate-row"), inbox.locator(".neogate-inbox-message")
+    expect(inbox.locator(".neogate-inbox-count")).to_contain_text("no messages")
+    texts = [HOSTILE, SPREADSHEET, ESCAPES, RIGHT_TO_LEFT, "Your code is 482913"]
+    for number, text in enumerate(texts, start=1):
+        sim.receive_sms(port=1, sender=f"<b>{number}</b>", text=text)
+        expect(inbox.locator(".neogate-inbox-count")).to_contain_text(f"{number} unread")
+    expect(rows.filter(visible=True)).to_have_count(len(texts))
+    for place, text in enumerate(reversed(texts)):
+        rows.nth(place).locator("button").click()
+        expect(message).to_contain_text(text.replace("\x1b", "␛"))
+    expect(inbox.locator(".neogate-inbox-count")).to_contain_text("0 unread")
+    assert message.locator("b, script, img").count() == 0
+    rows.first.locator("button").click()
+    expect(inbox.locator(".neogate-inbox-code input")).to_have_value("482913")
+    inbox.locator(".neogate-inbox-contains input").fill("HYPERLINK")
+    visit.page.keyboard.press("Tab")
+    expect(rows.filter(visible=True)).to_have_count(1)
+    inbox.locator(".neogate-inbox-contains input").fill("")
+    visit.page.keyboard.press("Tab")
+    expect(rows.filter(visible=True)).to_have_count(len(texts))
+
+
+def watch_the_plot(visit: Visit) -> None:
+    from playwright.sync_api import expect
+
+    signal = visit.page.locator(".neogate-signal")
+    signal.locator(".neogate-signal-every input").fill("0.5s")
+    visit.page.keyboard.press("Tab")
+    signal.locator(".neogate-signal-start").click()
+    expect(signal.locator(".neogate-signal-status")).to_contain_text("measuring")
+    plot = signal.locator("img")
+    expect(plot).to_be_visible()
+    expect(signal.locator(".neogate-signal-values")).to_contain_text("dBm")
+    for _ in range(2):
+        expect(plot).not_to_have_attribute("src", plot.get_attribute("src") or "")
+    signal.locator(".neogate-signal-label input").fill("$roof$ <i>")
+    visit.page.keyboard.press("Tab")
+    signal.locator(".neogate-signal-mark").click()
+    expect(signal.locator(".neogate-signal-status")).to_contain_text("$roof$ <i>")
+    expect(signal.locator(".neogate-signal-values")).to_contain_text("$roof$ <i>")
+
+
+def test_an_sms_is_sent_and_a_menu_walked(
+    visit: Visit, sim: ng.SimulatedGateway, tmp_path: Path
+) -> None:
+    with Lab(tmp_path) as lab:
+        cells = (setup(sim), "ng.ComposePanel(gw)", "ng.UssdPanel(gw)")
+        write_notebook(lab.work / "panels.ipynb", *cells)
         open_notebook(visit, lab, "panels.ipynb")
         run_all(visit)
-        page = visit.page
+        send_an_sms(visit, sim)
+        walk_a_menu(visit, sim)
+        visit.picture("lab-light", ".jp-Notebook")
+        darken(visit)
+        visit.picture("lab-dark", ".jp-Notebook")
+        visit.clean()
 
-        compose = page.locator(".neogate-compose")
-        expect(compose.locator(".neogate-compose-port select")).to_contain_text("1: Up")
-        compose.locator(".neogate-compose-to input").fill("+79261234567")
-        compose.locator(".neogate-compose-text textarea").fill(HOSTILE)
-        page.keyboard.press("Tab")
-        expect(compose.locator(".neogate-compose-counter")).to_contain_text("GSM-7 · 1 segment")
-        visit.picture("compose-written", ".neogate-compose")
-        compose.locator(".neogate-compose-send").click()
-        expect(compose.locator(".neogate-compose-status")).to_contain_text("sent")
-        expect(compose.locator(".neogate-compose-history")).to_contain_text(HOSTILE)
-        visit.picture("compose-sent", ".neogate-compose")
 
-        ussd = page.locator(".neogate-ussd")
-        choices = ussd.locator(".neogate-ussd-choices button")
-        answer = ussd.locator(".neogate-ussd-answer")
+def test_messages_arrive_and_the_plot_moves_also_after_interrupt_restart_and_rerun(
+    visit: Visit, sim: ng.SimulatedGateway, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
 
-        def dial(code: str) -> None:
-            ussd.locator(".neogate-ussd-code input").fill(code)
-            page.keyboard.press("Tab")
-            ussd.locator(".neogate-ussd-send").click()
+    page = visit.page
 
-        expect(ussd.locator(".neogate-ussd-reply input")).to_be_hidden()
-        dial("*102#")
-        expect(choices).to_have_count(3)
-        expect(answer).to_contain_text("Меню")
-        visit.picture("ussd-menu", ".neogate-ussd")
-        choices.nth(2).click()
-        expect(answer).to_contain_text("Роуминг")
-        ussd.locator(".neogate-ussd-reply input").fill("2")
-        page.keyboard.press("Tab")
-        ussd.locator(".neogate-ussd-reply-send").click()
-        expect(choices.first).to_contain_text("Включить")
-        choices.first.click()
-        expect(ussd.locator(".neogate-ussd-status")).to_contain_text("answered")
-        expect(ussd.locator(".neogate-ussd-reply input")).to_be_hidden()
-        expect(answer).to_contain_text("Интернет: Включить")
-        visit.picture("ussd-walked", ".neogate-ussd")
+    def menu(*names: str) -> None:
+        for name in names:
+            page.get_by_role("menuitem", name=re.compile(f"^{name}")).first.click()
 
-        dial("*121#")
-        expect(choices.first).to_contain_text(HOSTILE)
-        expect(answer).to_contain_text(HOSTILE)
-        choices.first.click()
-        expect(ussd.locator(".neogate-ussd-status")).to_contain_text("answered")
-        expect(ussd.locator(".neogate-ussd-transcript")).to_contain_text(HOSTILE)
-        assert page.evaluate("window.hit") is None
-        assert page.locator("mjx-container, .MathJax").count() == 0
+    with Lab(tmp_path) as lab:
+        cells = (setup(sim), "ng.InboxPanel(gw)", "ng.SignalPanel(gw, every=0.5)")
+        write_notebook(lab.work / "live.ipynb", *cells, SLEEP_ONCE)
+        open_notebook(visit, lab, "live.ipynb")
+        run_all(visit)
+        visit.until((lab.work / "slept").exists)
+        # What arrives is shown although the kernel is busy.
+        expect(page.locator(".neogate-inbox-count")).to_contain_text("no messages")
+        sim.receive_sms(port=1, sender="Bank", text="while it slept")
+        expect(page.locator(".neogate-inbox-count")).to_contain_text("1 unread")
+        menu("Kernel", "Interrupt Kernel")
+        wait_for_kernel(visit, lab, "live.ipynb")
+        watch_the_plot(visit)
+        # Run again: the newer panels go on, the survey is one still.
+        page.locator(".jp-Notebook .jp-CodeCell .cm-content").nth(2).click()
+        page.keyboard.press("Control+Enter")
+        expect(page.locator(".neogate-signal")).to_have_count(1)
+        expect(page.locator(".neogate-signal-status")).to_contain_text("measuring")
+        plot = page.locator(".neogate-signal img")
+        expect(plot).to_be_visible()
+        expect(plot).not_to_have_attribute("src", plot.get_attribute("src") or "")
+        page.locator(".neogate-signal-stop").click()
+        expect(page.locator(".neogate-signal-status")).to_contain_text("stopped")
 
-        visit.picture("panels-light", ".jp-Notebook")
-        dark = "'apputils:change-theme', {theme: 'JupyterLab Dark'}"
-        page.evaluate(f"window.jupyterapp.commands.execute({dark})")
-        expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
-        expect(page.locator("#jupyterlab-splash")).to_have_count(0)
-        visit.picture("panels-dark", ".jp-Notebook")
-        assert visit.complaints == []
-        assert visit.strays == []
+        menu("Kernel", "Restart Kernel and Run All Cells…")
+        page.get_by_role("button", name="Confirm Kernel Restart").click()
+        see_messages_arrive(visit, sim)
+        watch_the_plot(visit)
+        visit.clean()
+
+
+def test_the_dashboard_is_a_page_for_this_machine_alone(
+    visit: Visit, sim: ng.SimulatedGateway, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    page = visit.page
+    with dashboard(sim, tmp_path) as board:
+        page.goto(board.address.split("?")[0])
+        expect(page.locator("#password_input")).to_be_visible()  # who lacks the secret
+        page.goto(board.address)
+        expect(page.locator(".neogate-dashboard-connection")).to_contain_text("connected")
+
+        def tab(name: str) -> None:
+            page.get_by_role("tab", name=name).click()
+
+        watch_the_plot(visit)
+        visit.picture("page-signal", "body")
+        tab("Inbox")
+        see_messages_arrive(visit, sim)
+        visit.picture("page-inbox", "body")
+        tab("Send an SMS")
+        send_an_sms(visit, sim)
+        visit.picture("page-send", "body")
+        tab("USSD")
+        walk_a_menu(visit, sim)
+        visit.picture("page-ussd", "body")
+        sim.refuse_logins()
+        sim.drop_connections()
+        expect(page.locator(".neogate-dashboard-connection")).not_to_contain_text("✓")
+        sim.accept_logins()
+        page.get_by_role("button", name="Reconnect").click()
+        expect(page.locator(".neogate-dashboard-connection")).to_contain_text("✓ connected")
+        visit.clean()
+
+        page.goto(f"{board.address}&theme=dark")
+        expect(page.locator(".neogate-dashboard-connection")).to_contain_text("connected")
+        tab("Inbox")
+        expect(page.locator(".neogate-row").first).to_be_visible()
+        visit.picture("page-dark", "body")
+        visit.clean()
+    assert sim.password not in board.log()
+
+
+def test_a_page_without_a_gateway_says_why(visit: Visit, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
+    with ng.SimulatedGateway() as gone:
+        target = f"{gone.host}:{gone.port}"
+    with Board(
+        tmp_path, target, "--username", "me", NEOGATE_PASSWORD="<b>c0nf1dent1al</b>"
+    ) as board:
+        visit.page.goto(board.address)
+        expect(visit.page.get_by_role("alert")).to_contain_text("No connection.")
+        expect(visit.page.get_by_role("alert")).to_contain_text(target)
+        assert "c0nf1dent1al" not in visit.page.content()
+        visit.clean()
+
+
+def test_notebook_7_shows_the_panels_too(
+    visit: Visit, sim: ng.SimulatedGateway, tmp_path: Path
+) -> None:
+    with Notebook(tmp_path) as server:
+        write_notebook(server.work / "seven.ipynb", setup(sim), "ng.Dashboard(gw)")
+        visit.page.goto(server.address("seven.ipynb"))
+        wait_for_kernel(visit, server, "seven.ipynb")
+        visit.complaints.clear()  # Notebook's own, before anything of ours ran
+        run_all(visit)
+        watch_the_plot(visit)
+        visit.page.get_by_role("tab", name="Send an SMS").click()
+        send_an_sms(visit, sim)
+        visit.picture("notebook-7", ".neogate-dashboard")
+        visit.clean()
+
+
+def test_the_gateway_is_told_goodbye_when_a_page_closes(
+    visit: Visit, sim: ng.SimulatedGateway, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    with dashboard(sim, tmp_path) as board:
+        visit.page.goto(board.address)
+        expect(visit.page.locator(".neogate-dashboard-connection")).to_contain_text("connected")
+        visit.page.goto("about:blank")
+        visit.until(lambda: not sim.sessions)

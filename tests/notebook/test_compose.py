@@ -39,6 +39,7 @@ def test_the_status_follows_the_sms(gw: ng.Gateway, sim: ng.SimulatedGateway) ->
     assert panel.send_button.disabled
     until(lambda: "<bdi>written</bdi>" in panel.status_line.value)
     assert "<td><bdi>written</bdi></td>" in panel.history.value
+    until(lambda: sim.sent)
     sim.report_sms(sim.sent[0].id)
     until(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
     assert "<td><bdi>sent</bdi></td><td><bdi>Привет, мир</bdi></td>" in panel.history.value
@@ -81,6 +82,7 @@ def test_what_can_not_be_sent_is_refused_in_the_panels_own_line(
 ) -> None:
     panel = written(gw, text, to)
     panel.send_button.click()
+    panel.confirm_button.click()
     until(lambda: "error:" in panel.status_line.value)
     assert words in panel.status_line.value
     assert not panel.send_button.disabled
@@ -153,6 +155,7 @@ def test_what_was_sent_goes_on_without_the_panel(gw: ng.Gateway, sim: ng.Simulat
     panel.send_button.click()
     until(lambda: len(sim.sent) == 1)
     panel.close()
+    until(lambda: sim.sent)
     sim.report_sms(sim.sent[0].id)
     until(lambda: list(gw.outbox().status) == ["sent"])
     assert "This panel was closed." in panel.status_line.value
@@ -164,3 +167,45 @@ def test_the_history_shows_text_as_text(gw: ng.Gateway) -> None:
     until(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
     assert "<script" not in panel.history.value
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in panel.history.value
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("hello", ""),
+        ("я" * 10, ""),
+        ("я" * 71, "charged as 2 SMS"),
+        ("a" * 155, "5 units left; beyond that it is charged as 2 SMS"),
+        ("a" * 200 + "…", "without … it would be 2 segments of GSM-7, not 3"),
+    ],
+)
+def test_what_makes_it_dear_is_told_before(text: str, warning: str, gw: ng.Gateway) -> None:
+    shown = written(gw, text).counter.value
+    assert warning in shown
+    assert bool(warning) == ("neogate-warn" in shown)
+
+
+def test_many_segments_are_sent_only_after_a_second_press(
+    gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    panel = ng.ComposePanel(gw, port=1, confirm_above=1)
+    until(lambda: len(panel.port_field.options) == 4)
+    assert panel.confirmation.layout.display == "none"
+    panel.to_field.value, panel.text_field.value = "+79261234567", "a" * 161
+    panel.send_button.click()
+    assert "are charged as 2 SMS" in panel.status_line.value
+    assert panel.send_button.disabled
+    panel.cancel_button.click()
+    assert "not sent" in panel.status_line.value
+    panel.send_button.click()
+    panel.text_field.value = "b" * 161  # another text needs another answer
+    assert panel.confirm_button.disabled
+    panel.send_button.click()
+    panel.confirm_button.click()
+    until(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
+    assert [sms.text for sms in sim.sent] == ["b" * 161]
+
+
+def test_a_number_of_segments_is_needed(gw: ng.Gateway) -> None:
+    with pytest.raises(ng.InvalidRequest, match="whole number of segments"):
+        ng.ComposePanel(gw, confirm_above="many")  # type: ignore[arg-type]

@@ -88,10 +88,12 @@ async def test_the_stop_button_ends_a_ussd_and_nothing_is_left_after_close(kerne
 async def test_panels_work_and_leave_nothing_after_close(kernel: Kernel) -> None:
     await kernel.run(LOOK, DEMO)
     await kernel.run("compose, ussd = ng.ComposePanel(gw, port=1), ng.UssdPanel(gw, port=1)")
+    await kernel.run("board = ng.Dashboard(gw); board.signal.start_button.click()")
     await kernel.run(
         "compose.to_field.value, compose.text_field.value = '+791', 'x'",
         "compose.send_button.click()",
         "ussd.code_field.value = '*101#'; ussd.send_button.click()",
+        "while not board.signal.plot.value: time.sleep(0.01)",
         "while 'sent' not in compose.status_line.value: time.sleep(0.01)",
         "while not ussd.choices.children: time.sleep(0.01)",
         "ussd.choices.children[0].click()",

@@ -13,7 +13,9 @@ from neogate_lab.notebook.panel import Panel, as_html
 from tests.notebook.conftest import until
 
 PANELS = [ng.ComposePanel, ng.UssdPanel]
+EVERY = [*PANELS, ng.InboxPanel, ng.SignalPanel]
 each_panel = pytest.mark.parametrize("make", PANELS)
+every_panel = pytest.mark.parametrize("make", EVERY)
 
 
 @each_panel
@@ -70,11 +72,11 @@ def test_ports_that_could_not_be_asked_for_can_be_asked_for_again(
     until(lambda: panel.status_line.value == "")
 
 
-@each_panel
+@every_panel
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"colour": "red"}, "knows no colour; it takes a gateway and port="),
+        ({"colour": "red"}, "knows no colour; it takes a gateway"),
         ({"port": "1"}, "port must be a whole number from 1, not '1'"),
         ({"port": True}, "port must be a whole number from 1, not True"),
     ],
@@ -86,7 +88,7 @@ def test_what_can_not_be_used_is_refused(
         make(gw, **arguments)
 
 
-@each_panel
+@every_panel
 def test_only_a_gateway_of_connect_will_do(make: type[Panel]) -> None:
     with pytest.raises(ng.InvalidRequest, match=r"connect\(\) or demo\(\), not str"):
         make("192.168.5.150")
@@ -129,7 +131,7 @@ def test_a_panel_of_another_gateway_stays(
         assert not theirs.send_button.disabled
 
 
-@each_panel
+@every_panel
 def test_closing_takes_every_widget_out(make: type[Panel], gw: ng.Gateway) -> None:
     before = set(widgets.Widget.get_manager_state()["state"])
     panel = make(gw)
@@ -141,6 +143,7 @@ def test_closing_takes_every_widget_out(make: type[Panel], gw: ng.Gateway) -> No
     assert {state["model_name"] for key, state in left.items() if key not in before} <= {
         "LayoutModel",  # ipywidgets itself leaves layouts and styles
         "ButtonStyleModel",
+        "CheckboxStyleModel",
         "DescriptionStyleModel",
         "HTMLStyleModel",
         "TextStyleModel",
@@ -162,7 +165,7 @@ def test_a_failing_callback_is_shown(
     assert "RuntimeError: out of &lt;luck&gt;" in panel.status_line.value
 
 
-@each_panel
+@every_panel
 def test_the_repr_shows_nothing_personal(make: type[Panel], gw: ng.Gateway) -> None:
     panel = make(gw)
     for field in ("to_field", "text_field", "code_field"):
@@ -171,11 +174,11 @@ def test_the_repr_shows_nothing_personal(make: type[Panel], gw: ng.Gateway) -> N
     assert repr(panel) == f"<{make.__name__} of lab>"
 
 
-@pytest.mark.parametrize("kind", [Panel, *PANELS])
+@pytest.mark.parametrize("kind", [Panel, ng.Dashboard, *EVERY])
 def test_no_name_of_ipywidgets_is_taken_by_accident(kind: type[Panel]) -> None:
     machinery = set(vars(type("Plain", (widgets.VBox,), {})))
     ours = {name for name in vars(kind) if not name.startswith("__")} - machinery
-    assert ours & set(dir(widgets.VBox)) <= {"close"}
+    assert ours & set(dir(widgets.VBox)) <= {"close", "_repr_mimebundle_"}
 
 
 @pytest.mark.parametrize(
@@ -195,7 +198,7 @@ def test_a_strangers_text_is_only_text(text: str, shown: str) -> None:
     assert as_html(text) == f"<bdi>{shown}</bdi>"
 
 
-@each_panel
+@every_panel
 def test_only_html_widgets_that_know_no_tex_are_used(make: type[Panel], gw: ng.Gateway) -> None:
     def inside(widget: widgets.Widget) -> list[widgets.Widget]:
         children = getattr(widget, "children", ())
@@ -203,3 +206,28 @@ def test_only_html_widgets_that_know_no_tex_are_used(make: type[Panel], gw: ng.G
 
     # Label and HTMLMath hand their text to MathJax.
     assert not {type(widget) for widget in inside(make(gw))} & {widgets.Label, widgets.HTMLMath}
+
+
+@every_panel
+def test_operator_signal_and_state_stand_beside_each_port(
+    make: type[Panel], gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    sim.set_signal(1, 20)
+    panel = make(gw)
+
+    def first() -> str:
+        return next((label for label, port in panel.port_field.options if port == 1), "")
+
+    until(lambda: first().endswith("· −73 dBm, good"))
+    assert first().startswith("1: Up · ")
+
+
+@each_panel
+def test_where_no_widget_can_be_shown_the_ports_are(make: type[Panel], gw: ng.Gateway) -> None:
+    panel = make(gw)
+    until(panel._known.is_set)
+    shown = panel._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in shown
+    assert "need a front end with widgets" in shown["text/plain"]
+    assert "Undetected SIM Card" in shown["text/html"]
+    assert "gw." in shown["text/html"]

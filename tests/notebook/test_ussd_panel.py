@@ -207,3 +207,42 @@ def test_a_strangers_menu_is_shown_as_text(gw: ng.Gateway, sim: ng.SimulatedGate
     answered(panel)
     assert "&lt;script&gt;" in panel.transcript.value
     assert "<script" not in panel.transcript.value
+
+
+def test_waiting_can_be_stopped_and_the_panel_says_what_that_means(
+    gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    sim.set_ussd(1, "*120#", UssdAnswer("late", delay=60.0))
+    panel = ng.UssdPanel(gw, port=1)
+    until(lambda: len(panel.port_field.options) == 4)
+    assert panel.stop_button.disabled
+    panel.code_field.value = "*120#"
+    panel.send_button.click()
+    until(lambda: any("*120#" in command.text for command in sim.commands))
+    until(lambda: not panel.stop_button.disabled)
+    panel.stop_button.click()
+    answered(panel)
+    assert "can&#x27;t be cancelled" in panel.status_line.value
+    assert "<td><bdi>stopped</bdi></td>" in panel.transcript.value
+    until(lambda: list(gw.ussd_log().outcome) == ["interrupted"])
+    assert panel.stop_button.disabled
+
+
+def test_presets_fill_the_code_and_learn_what_was_dialled(gw: ng.Gateway) -> None:
+    panel = ng.UssdPanel(gw, port=1, presets={"balance": "*100#"})
+    until(lambda: len(panel.port_field.options) == 4)
+    panel.preset_field.value = "*100#"
+    assert panel.code_field.value == "*100#"
+    press(panel, "*102#")
+    assert panel.preset_field.options == (
+        ("choose …", ""),
+        ("balance", "*100#"),
+        ("*102#", "*102#"),
+    )
+    assert panel.code_field.value == "*102#"
+
+
+@pytest.mark.parametrize("presets", ["*100#", [100], {"balance": ""}, 7])
+def test_presets_must_be_codes(presets: object, gw: ng.Gateway) -> None:
+    with pytest.raises(ng.InvalidRequest, match="preset"):
+        ng.UssdPanel(gw, presets=presets)  # type: ignore[arg-type]

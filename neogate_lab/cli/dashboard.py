@@ -1,0 +1,98 @@
+"""`neogate-lab dashboard`: the panels as a page in the browser, served to this machine alone."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import neogate_lab as ng
+from neogate_lab import config
+from neogate_lab.cli.base import Store, Target, Username, app, polite, stoppable
+
+__all__ = ["dashboard"]
+
+_WARNING = 30
+_EXTENSIONS = ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8")
+
+
+@app.command()
+@polite
+def dashboard(
+    target: Target = None,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port of the page on 127.0.0.1.")
+    ] = 8866,
+    username: Username = None,
+    store: Store = None,
+    dark: Annotated[bool, typer.Option("--dark", help="Light on dark.")] = False,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    demo: Annotated[bool, typer.Option("--demo", help="Show a simulated gateway.")] = False,
+) -> None:
+    """Serve signal, inbox, SMS and USSD of a gateway as a page, until Ctrl-C.
+
+    The page is for this machine alone, and its address holds a secret: who has it can send SMS.
+    From elsewhere, go through SSH: ssh -L 8866:127.0.0.1:8866 HOST. Each open page has a
+    connection of its own. The password comes from a profile or NEOGATE_PASSWORD, or you are asked
+    for it.
+    """
+    if find_spec("voila") is None or find_spec("ipykernel") is None:
+        raise ng.InvalidRequest(
+            "the dashboard needs Voila, which is not installed: "
+            "pip install 'neogate-lab[dashboard]'"
+        )
+    from voila.app import Voila  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    from neogate_lab.notebook import served
+
+    connection: dict[str, str | None] = {}
+    if not demo:
+        endpoint = config.resolve(
+            target, username=username, password=None, port=config.DEFAULT_PORT, name=None
+        )
+        # In the environment of this process and its kernels; a command line is seen by everybody.
+        os.environ["NEOGATE_PASSWORD"] = endpoint.password
+        connection = {
+            "target": target,
+            "username": username,
+            "store": store and str(store.absolute()),
+        }
+    os.environ.update(served.order(demo=demo, folder=Path.cwd(), **connection))
+    _check_free(port)
+    token = secrets.token_urlsafe(24)
+    address = f"http://127.0.0.1:{port}/?token={token}"
+    typer.echo(f"Dashboard: {address}\nCtrl-C ends it.")
+    with stoppable():
+        Voila.launch_instance(
+            [
+                str(served.NOTEBOOK),
+                "--VoilaConfiguration.template=neogate",
+                # Others that are installed may not fit Voila's own JupyterLab.
+                # For pages that could not say goodbye.
+                "--MappingKernelManager.cull_interval=60",
+                "--MappingKernelManager.cull_idle_timeout=300",
+                *(f"--VoilaConfiguration.extension_allowlist={name}" for name in _EXTENSIONS),
+                f"--VoilaConfiguration.theme={'dark' if dark else 'light'}",
+            ],
+            ip="127.0.0.1",
+            port=port,
+            port_retries=0,
+            token=token,
+            open_browser=browser,
+            log_level=_WARNING,
+        )
+
+
+def _check_free(port: int) -> None:
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+    except (OSError, OverflowError) as error:
+        raise ng.InvalidRequest(
+            f"port {port} of 127.0.0.1 can't be used ({error}); give another --port"
+        ) from None

@@ -1,0 +1,74 @@
+"""The row of a panel that writes a table to a file; which rows, its panel says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets  # type: ignore[import-untyped]
+
+from neogate_lab.errors import InvalidRequest
+from neogate_lab.notebook.panel import Panel, button, text_field
+
+if TYPE_CHECKING:
+    from neogate_lab.gateway import Gateway
+
+__all__ = ["ExportRow"]
+
+
+class ExportRow(widgets.HBox):  # type: ignore[misc]
+    """A file's name and a button that writes it.
+
+    Parameters
+    ----------
+    panel : Panel
+        Whose message line tells what became of it.
+    gw : Gateway
+        Whose rows.
+    table : str
+        As `Gateway.export` takes it.
+    filters : callable
+        The filters of `Gateway.export`, asked for when the button is pressed.
+    """
+
+    def __init__(
+        self, panel: Panel, gw: Gateway, table: str, filters: Callable[[], dict[str, Any]]
+    ) -> None:
+        self._panel, self._gw, self._table, self._filters = panel, gw, table, filters
+        self.path_field = text_field(
+            "Export", f"{panel.css_class}-export", value=f"{table}.csv", placeholder=f"{table}.xlsx"
+        )
+        self.path_field.tooltip = "A file's name: .csv, .parquet or .xlsx"
+        self.write_button = button(
+            "Write file", "Write what is chosen to this file", f"{panel.css_class}-write"
+        )
+        self.write_button.on_click(panel._pressed(self._write))
+        super().__init__(
+            [self.path_field, self.write_button], layout=widgets.Layout(flex_flow="row wrap")
+        )
+
+    def enable(self, wanted: bool) -> None:
+        """Let it be pressed, or not."""
+        self.path_field.disabled = self.write_button.disabled = not wanted
+
+    def _write(self) -> None:
+        path, filters = self.path_field.value.strip(), self._filters()
+        if not path:
+            raise InvalidRequest("give the file a name that ends in .csv, .parquet or .xlsx")
+
+        def then(written: Path | str | None, error: BaseException | None) -> None:
+            if self._panel._retired:
+                return
+            self.write_button.disabled = False
+            if error is not None:
+                self._panel._say_error(error)
+            else:
+                where = written.absolute() if isinstance(written, Path) else written
+                self._panel._say("good", "written", f"to {where}")
+
+        self.write_button.disabled = True
+        self._panel._say("busy", "writing", path)
+        self._panel._in_thread(
+            lambda: self._gw.export(path, self._table, progress=False, **filters), then
+        )

@@ -1,0 +1,174 @@
+"""A panel with a list of ports: operator, signal and state beside each; never what it is for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
+
+import ipywidgets as widgets  # type: ignore[import-untyped]
+
+from neogate_lab.analysis.quality import quality
+from neogate_lab.errors import InvalidRequest
+from neogate_lab.notebook.panel import LABEL_WIDTH, Panel, as_html, button, table
+
+if TYPE_CHECKING:
+    from neogate_lab.link.async_gateway import AsyncGateway
+    from neogate_lab.protocol.records import SpanDetail, SpanStatus
+
+__all__ = ["ALL", "PortPanel", "dbm"]
+
+ALL = 0
+"""The choice of no port in particular."""
+
+_Asked = dict[str, "asyncio.Task[Any]"]
+_asked: WeakKeyDictionary[Any, _Asked] = WeakKeyDictionary()
+
+
+def dbm(value: float, bound: str = "") -> str:
+    """A signal strength as people write it; "" and a bound that is none are left out."""
+    signs = {"<=": "≤ ", ">=": "≥ "}
+    return f"{signs.get(bound, '')}{value:g}".replace("-", "−") + " dBm"
+
+
+class PortPanel(Panel):
+    """Base of the panels that have a list of ports."""
+
+    every_port = False
+    """Whether all ports together can be chosen, too."""
+
+    def _prepare(self, port: int | None) -> None:
+        self._ports: list[tuple[int, SpanStatus]] = []
+        self._details: dict[int, SpanDetail] = {}
+        self._ports_failed = False
+        first = [("all", ALL)] if self.every_port else [("asking …", None)]
+        self.port_field = widgets.Dropdown(
+            description="Port",
+            options=first if port is None else [(str(port), port)],
+            style={"description_width": LABEL_WIDTH},
+            layout=widgets.Layout(width="330px"),
+        )
+        self.refresh_button = button(
+            "Refresh", "Ask the gateway for its ports again", f"{self.css_class}-refresh"
+        )
+        self.port_field.add_class(f"{self.css_class}-port")
+        self.refresh_button.on_click(self._pressed(self._ask_for_ports))
+
+    def _begin(self) -> None:
+        self._ask_for_ports()
+
+    def _chosen_port(self) -> int:
+        port = self.port_field.value
+        if port is None:
+            raise InvalidRequest("the ports are not known yet: press the button beside the list")
+        return int(port)
+
+    def _ask_for_ports(self) -> None:
+        async def ask(link: AsyncGateway) -> list[tuple[int, SpanStatus]]:
+            statuses = await _together(link, "spans", link.spans)
+            return [(link.port_of(status.span), status) for status in statuses]
+
+        self.refresh_button.disabled = True
+        self._ask(ask, self._take_ports)
+
+    def _take_ports(
+        self, ports: list[tuple[int, SpanStatus]] | None, error: BaseException | None
+    ) -> None:
+        if self._retired:
+            return
+        self.refresh_button.disabled = False
+        self._update_controls()
+        if ports is None:
+            self._known.set()
+            if self.port_field.value is None:
+                self.port_field.options = [("not known", None)]
+            if error is not None:
+                self._ports_failed = True
+                self._say_error(error)
+            return
+        if self._ports_failed:
+            self._ports_failed = False
+            self.status_line.value = ""
+        self._ports = ports
+        usable = [port for port, status in ports if status.sim is not False and status.up]
+        there = [port for port, _ in ports]
+        chosen = self.port_field.value
+        best = ALL if self.every_port else next(iter(usable or there), None)
+        if chosen is None:
+            chosen = best
+        elif chosen != ALL and chosen not in there:
+            self._say(
+                "bad",
+                "error:",
+                f"{self._gw.name} has no port {chosen}; it has {', '.join(map(str, there))}",
+            )
+            chosen = best
+        self._offer(chosen)
+        self._ask_for_details()
+
+    def _ask_for_details(self) -> None:
+        """Operator and signal come after the ports: that takes a question to each of them."""
+
+        async def ask(link: AsyncGateway) -> dict[int, SpanDetail]:
+            details = await _together(link, "diagnostics", link.diagnostics)
+            return {link.port_of(detail.span): detail for detail in details}
+
+        def take(details: dict[int, SpanDetail] | None, error: BaseException | None) -> None:
+            self._known.set()
+            if self._retired:
+                return
+            if details is None:
+                if error is not None:
+                    self._say_error(error)
+                return
+            self._details = details
+            self._offer(self.port_field.value)
+
+        self._ask(ask, take)
+
+    def _offer(self, chosen: int | None) -> None:
+        options: list[tuple[str, int | None]] = [
+            (self._port_label(port, status), port) for port, status in self._ports
+        ]
+        if self.every_port:
+            options.insert(0, ("all", ALL))
+        self.port_field.options = options or [("none", None)]
+        self.port_field.value = chosen
+
+    def _port_label(self, port: int, status: SpanStatus) -> str:
+        return f"{port}: {' · '.join(self._port_words(port, status))}"
+
+    def _port_words(self, port: int, status: SpanStatus) -> list[str]:
+        words = ["power off" if status.power is False else status.status or "no status"]
+        detail = self._details.get(port)
+        if detail is not None and status.sim is not False and status.power is not False:
+            words.append(detail.network or detail.operator)
+            signal = quality(detail.rssi_dbm)
+            value = detail.rssi_dbm
+            words.append(signal if value is None else f"{dbm(value, detail.rssi_bound)}, {signal}")
+        return [word for word in words if word]
+
+    def _snapshot(self) -> str:
+        rows: list[tuple[str, ...]] = [
+            (str(port), as_html(" · ".join(self._port_words(port, status))))
+            for port, status in self._ports
+        ]
+        return table(("Port", "State"), rows) if rows else ""
+
+    def retire(self, reason: str = "This panel was closed.") -> None:
+        """Stop updating and disable the controls; nothing that was sent is withdrawn."""
+        with self._lock:
+            super().retire(reason)
+            self.port_field.disabled = self.refresh_button.disabled = True
+
+
+async def _together(
+    link: AsyncGateway, what: str, ask: Callable[[], Coroutine[Any, Any, list[Any]]]
+) -> list[Any]:
+    """Ask once for all panels that want the same at the same time."""
+    tasks = _asked.setdefault(link, {})
+    task = tasks.get(what)
+    if task is None or task.done():
+        task = tasks[what] = link.keep(ask())
+    return cast("list[Any]", await asyncio.shield(task))

@@ -1,0 +1,159 @@
+"""InboxPanel: what came in, what is unread, one message whole, and its one-time code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import neogate_lab as ng
+from tests.notebook.conftest import until
+
+
+def inbox(gateway: ng.Gateway, **options: object) -> ng.InboxPanel:
+    panel = ng.InboxPanel(gateway, **options)  # type: ignore[arg-type]
+    until(lambda: panel._known.is_set() and len(panel.port_field.options) == 5)
+    until(lambda: "reading" not in panel.status_line.value)
+    return panel
+
+
+def rows(panel: ng.InboxPanel) -> list[str]:
+    return [
+        f"{row.button.description[:1]} {row.text.value}"
+        for row in panel._rows
+        if row.box.layout.display != "none"
+    ]
+
+
+def receive(sim: ng.SimulatedGateway, panel: ng.InboxPanel, *texts: str, port: int = 1) -> None:
+    for text in texts:
+        many = len(panel._messages)
+        sim.receive_sms(port=port, sender="Bank", text=text)
+        until(lambda many=many: len(panel._messages) > many)  # type: ignore[misc]
+    until(lambda: len(rows(panel)) > 0)
+
+
+def test_messages_come_in_live_newest_first_and_unread(
+    gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    panel = inbox(gw)
+    assert rows(panel) == []
+    assert "no messages" in panel.count.value
+    receive(sim, panel, "first", "second")
+    assert ["second" in row for row in rows(panel)] == [True, False]
+    assert all(row.startswith("●") for row in rows(panel))
+    assert "2 unread" in panel.count.value
+    assert "<bdi>new message</bdi>" in panel.status_line.value
+
+
+def test_what_was_there_before_is_read(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
+    sim.receive_sms(port=1, sender="Bank", text="old")
+    gw.wait_for_sms(since="1m")
+    panel = inbox(gw)
+    until(lambda: len(rows(panel)) == 1)
+    assert "0 unread" in panel.count.value
+    receive(sim, panel, "new")
+    again = inbox(gw)
+    until(lambda: len(rows(again)) == 2)
+    assert "1 unread" in again.count.value  # what was not opened stays so in the next panel
+    again.read_button.click()
+    assert "0 unread" in again.count.value
+
+
+def test_a_message_is_opened_and_its_code_can_be_copied(
+    gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    panel = inbox(gw)
+    text = "Your code is 482913. " + "Never tell it to anybody. " * 10
+    receive(sim, panel, text)
+    assert panel.code_field.layout.display == "none"
+    assert text not in "".join(rows(panel))
+    panel._rows[0].button.click()
+    assert f"<bdi>{text}</bdi>" in panel.message.value
+    assert "0 unread" in panel.count.value
+    assert panel.code_field.value == "482913"
+    assert panel.code_field.layout.display == ""
+    panel.code_field.value = "4829130"  # a slip of the hand
+    assert panel.code_field.value == "482913"
+
+
+def test_filters_work_together(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
+    panel = inbox(gw)
+    receive(sim, panel, "Balance: 5", "Your taxi waits")
+    receive(sim, panel, "balance: 7", port=2)
+    panel.text_field.value = "BALANCE"
+    assert len(rows(panel)) == 2
+    assert "1 filtered out" in panel.count.value
+    panel.port_field.value = 2
+    assert len(rows(panel)) == 1
+    panel.sender_field.value = "somebody else"
+    assert rows(panel) == []
+    panel.sender_field.value, panel.text_field.value, panel.port_field.value = "", "", 0
+    panel._rows[0].button.click()
+    panel.unread_field.value = True
+    assert len(rows(panel)) == 3  # the one that is open stays
+    panel._rows[1].button.click()
+    assert len(rows(panel)) == 2
+
+
+def test_many_messages_come_in_pages(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
+    panel = inbox(gw)
+    receive(sim, panel, *(f"number {number}" for number in range(12)))
+    assert "1–10 of 12" in panel.count.value
+    assert panel.newer_button.disabled
+    panel.older_button.click()
+    assert "11–12 of 12" in panel.count.value
+    assert ["number 1<" in rows(panel)[0], "number 0<" in rows(panel)[1]] == [True, True]
+    assert panel.older_button.disabled
+    panel.newer_button.click()
+    assert "number 11<" in rows(panel)[0]
+
+
+def test_what_is_chosen_is_exported(
+    gw: ng.Gateway, sim: ng.SimulatedGateway, tmp_path: Path
+) -> None:
+    panel = inbox(gw)
+    receive(sim, panel, "=1+1")
+    receive(sim, panel, "not this", port=2)
+    panel.port_field.value = 1
+    row = panel.export_row
+    row.path_field.value = str(tmp_path / "inbox.csv")
+    row.write_button.click()
+    until(lambda: "<bdi>written</bdi>" in panel.status_line.value)
+    assert list(ng.read_csv(tmp_path / "inbox.csv").text) == ["=1+1"]
+    row.path_field.value = str(tmp_path / "inbox.doc")
+    row.write_button.click()
+    until(lambda: "no known format" in panel.status_line.value)
+    panel.text_field.value = "1"
+    row.write_button.click()
+    assert "a file holds whole ports" in panel.status_line.value
+
+
+def test_a_closed_gateway_says_so_by_itself(gw: ng.Gateway) -> None:
+    panel = inbox(gw)
+    gw.close()
+    until(lambda: "lab was closed; connect again" in panel.status_line.value)
+
+
+def test_a_newer_panel_ends_the_earlier_one(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
+    first, second = inbox(gw), inbox(gw)
+    receive(sim, second, "hello")
+    assert first._messages == {}
+    assert "use the newer one" in first.status_line.value
+    assert first.read_button.disabled
+
+
+def test_a_bad_since_is_told(gw: ng.Gateway) -> None:
+    panel = ng.InboxPanel(gw, since="yesterday")
+    until(lambda: "since takes a time" in panel.status_line.value)
+
+
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "<img src=x onerror=a()>"])
+def test_a_strangers_text_is_only_text(text: str, gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
+    panel = inbox(gw)
+    receive(sim, panel, text)
+    panel._rows[0].button.click()
+    assert "<script" not in panel.message.value + rows(panel)[0]
+    assert "<img" not in panel.message.value + rows(panel)[0]
+    assert "&lt;" in panel.message.value
+    assert text not in panel._repr_mimebundle_()["text/html"]
