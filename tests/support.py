@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-__all__ = ["missing"]
+__all__ = ["UNHURRIED", "missing"]
 
 
 def missing(reason: str) -> NoReturn:
@@ -21,3 +21,10 @@ def missing(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"missing on CI: {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+UNHURRIED = (
+    "import logging\n"
+    "logging.getLogger('asyncio').addFilter(lambda said: ' took ' not in said.getMessage())\n"
+)
+"""For programs under -X dev, where asyncio tells of every turn that a busy machine made slow."""

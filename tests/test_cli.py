@@ -18,11 +18,12 @@ import neogate_lab as ng
 from neogate_lab import cli
 from neogate_lab.cli import demo, terminal
 from neogate_lab.history.frames import frame_of
+from tests.support import UNHURRIED
 
 ROOT = Path(__file__).parents[1]
 
 # SIGINT is ignored in what a shell starts in the background, and children inherit that.
-ENTRY = (
+ENTRY = UNHURRIED + (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "from neogate_lab.cli import app; app(prog_name='neogate-lab')"
 )

@@ -36,6 +36,7 @@ from neogate_lab.errors import (
 from neogate_lab.gateway import Gateway
 from neogate_lab.link import loop_thread
 from neogate_lab.simulator import SimulatedGateway, UssdAnswer
+from tests.support import UNHURRIED
 
 
 @pytest.fixture
@@ -602,8 +603,9 @@ def test_a_forked_child_is_told_and_disturbs_nobody(sim: SimulatedGateway, gw: G
 
 def script(body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a script as a user would, and let it end by itself."""
+    code = UNHURRIED + textwrap.dedent(body)
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(body), *arguments],
+        [sys.executable, "-X", "dev", "-W", "error", "-c", code, *arguments],
         capture_output=True,
         text=True,
         timeout=30,

@@ -7,7 +7,7 @@ import secrets
 import socket
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,7 +34,9 @@ def dashboard(
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
     demo: Annotated[bool, typer.Option("--demo", help="Show a simulated gateway.")] = False,
 ) -> None:
-    """Serve signal, inbox, SMS and USSD of a gateway as a page, until Ctrl-C.
+    """Serve the panels as a page in the browser, until Ctrl-C.
+
+    Signal, inbox, SMS and USSD of one gateway.
 
     The page is for this machine alone, and its address holds a secret: who has it can send SMS.
     From elsewhere, go through SSH: ssh -L 8866:127.0.0.1:8866 HOST. Each open page has a
@@ -50,7 +52,7 @@ def dashboard(
 
     from neogate_lab.notebook import served
 
-    connection: dict[str, str | None] = {}
+    connection: dict[str, Any] = {}
     if not demo:
         endpoint = config.resolve(
             target, username=username, password=None, port=config.DEFAULT_PORT, name=None

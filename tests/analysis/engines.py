@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -88,6 +89,7 @@ def spark_session(folder: Path) -> Iterator[Any]:
         missing("pyspark: pip install 'neogate-lab[engines]'")
     if shutil.which("java") is None:
         missing("java: apt-get install openjdk-17-jre-headless")
+    interrupt = signal.getsignal(signal.SIGINT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         session = (
@@ -109,3 +111,4 @@ def spark_session(folder: Path) -> Iterator[Any]:
             jvm.shutdown()
             jvm.proc.stdin.close()
             jvm.proc.wait(30)
+            signal.signal(signal.SIGINT, interrupt)  # Spark's own outlives it, and would fail
