@@ -216,7 +216,24 @@ def _batches(table: Table, data: Any) -> Iterable[pa.RecordBatch]:
     import pyarrow as pa
 
     for batch in [batch_of_frame(table, data)] if hasattr(data, "columns") else data:
-        yield from pa.Table.from_batches([batch]).to_batches(max_chunksize=_ROWS)
+        yield from pa.Table.from_batches([_own_words(batch)]).to_batches(max_chunksize=_ROWS)
+
+
+def _own_words(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without words that none of its cells has: a selection of rows, a frame's category
+    or a segment brings all words there were, and a file would hold them for everybody to find.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for place, array in enumerate(batch.columns):
+        if pa.types.is_dictionary(array.type):
+            used = pc.unique(array.indices).drop_null()
+            if len(used) < len(array.dictionary):
+                index = pc.index_in(array.indices, value_set=used)
+                own = pa.DictionaryArray.from_arrays(index, array.dictionary.take(used))
+                batch = batch.set_column(place, batch.schema.field(place), own)
+    return batch
 
 
 @contextlib.contextmanager

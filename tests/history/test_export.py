@@ -22,7 +22,7 @@ from neogate_lab.history.export import export, read_csv, read_parquet
 from neogate_lab.history.frames import frame_of
 from neogate_lab.history.schema import SCHEMA_VERSION, TABLES, VIEWS, Column
 from neogate_lab.history.store import Store
-from tests.history.samples import at, measurement, message, sms
+from tests.history.samples import NOON, at, measurement, message, sms
 
 ALL = TABLES | VIEWS
 
@@ -358,3 +358,18 @@ def test_missing_file(tmp_path: Path) -> None:
     for read in (read_csv, read_parquet):
         with pytest.raises(InvalidRequest, match=re.escape("check the spelling")):
             read(tmp_path / "x")
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x"])
+def test_a_file_holds_no_word_of_rows_that_are_not_in_it(tmp_path: Path, name: str) -> None:
+    with Store(tmp_path / "lab", clock=lambda: NOON) as store:
+        store.append("signal", [measurement(i, label=f"place{i}") for i in range(9)]).result()
+        store.seal()
+        frame = store.signal()
+        store.export(tmp_path / f"sealed-{name}", label="place4", progress=False)
+    export(frame[frame["label"] == "place4"], tmp_path / f"frame-{name}", "signal", progress=False)
+    for path in (tmp_path / f"sealed-{name}", tmp_path / f"frame-{name}"):
+        files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+        held = b"".join(each.read_bytes() for each in files)
+        assert {word for word in range(9) if f"place{word}".encode() in held} == {4}
+        assert read_parquet(path)["label"].tolist() == ["place4"]
