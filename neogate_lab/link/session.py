@@ -108,7 +108,7 @@ class Session(asyncio.Protocol):
         self._closing = False
         self._logged_in = False
         self._owed = False
-        self._last_received = self._loop.time()
+        self._last_packet = self._loop.time()
         self._tasks: set[asyncio.Task[None]] = set()
         self._keepalive_timer: asyncio.TimerHandle | None = None
         self.echoes_action_id = True
@@ -354,16 +354,20 @@ class Session(asyncio.Protocol):
         self._line.remove(request)
         self._owed = True
         self._serve_head()
-        if self._loop.time() - self._last_received >= request.timeout:
+        if self._loop.time() - self._last_packet >= request.timeout:
             self._start(self._probe())
 
     async def _probe(self) -> None:
-        """Tell a lost answer from a dead link: a live gateway says something to a ping."""
-        silent_since = self._last_received
+        """Tell a lost answer from a dead link: a live gateway says something to a ping.
+
+        Bytes alone are no sign of life: after an answer that never ends, all is taken for its body.
+        """
+        silent_since = self._last_packet
         with contextlib.suppress(TimeoutError, ConnectionLost):
             await asyncio.wait_for(self.request(commands.ping(), what="a ping"), PROBE_TIMEOUT)
-        if self._last_received == silent_since and self.is_open:
-            self._fail("the gateway fell silent")
+        if self._last_packet == silent_since and self.is_open:
+            within = " within a packet" if self._parser.pending else ""
+            self._fail(f"the gateway fell silent{within}")
 
     def _keep_alive_in(self, seconds: float) -> None:
         self._keepalive_timer = self._loop.call_later(seconds, self._keep_alive)
@@ -371,7 +375,7 @@ class Session(asyncio.Protocol):
     def _keep_alive(self) -> None:
         if not self.is_open:
             return
-        idle = self._loop.time() - self._last_received
+        idle = self._loop.time() - self._last_packet
         if idle < self._keepalive:
             self._keep_alive_in(self._keepalive - idle)
             return
@@ -399,9 +403,9 @@ class Session(asyncio.Protocol):
         self._transport = transport  # asyncio sets TCP_NODELAY itself
 
     def data_received(self, data: bytes) -> None:  # noqa: D102
-        self._last_received = self._loop.time()
         try:
             for packet in self._parser.feed(data):
+                self._last_packet = self._loop.time()
                 if self._tap is not None:
                     self._tap("<", packet.raw)
                 self._receive(packet)

@@ -356,6 +356,28 @@ async def test_a_link_that_is_dead_behind_an_overdue_answer_is_found(
         assert opened.lost == ["the gateway fell silent"]
 
 
+async def test_an_answer_without_its_end_does_not_deafen_the_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All that follows is taken for more of it: bytes alone are no sign of life."""
+    monkeypatch.setattr("neogate_lab.link.session.PROBE_TIMEOUT", 0.1)
+    async with session_with(command_timeout=0.2) as (opened, peer):
+        asking = asyncio.create_task(opened.session.command(query(), what="q"))
+        peer.say(follows(await peer.action(), "GSM span 2").partition(b"--END")[0])
+
+        async def talk() -> None:
+            while True:
+                peer.say(event("A"))
+                await asyncio.sleep(0.01)
+
+        talking = asyncio.create_task(talk())
+        with pytest.raises(NoAnswer):
+            await asking
+        await eventually(lambda: opened.lost)
+        talking.cancel()
+        assert opened.lost == ["the gateway fell silent within a packet"]
+
+
 async def test_a_probe_that_is_answered_keeps_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neogate_lab.link.session.PROBE_TIMEOUT", 0.5)
     async with session_with(command_timeout=0.05) as (opened, peer):
