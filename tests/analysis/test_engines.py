@@ -219,6 +219,8 @@ def test_flags_as_numbers_and_columns_of_nothing_are_understood():
 
 def test_what_an_engine_can_not_do_is_told_in_a_sentence():
     few = untidy()[["gateway", "port", "ok", "latency_ms"]].head(3).astype({"gateway": "str"})
-    table = ibis.sqlite.connect().create_table("signal", few)
+    engine = ibis.sqlite.connect()
+    table = engine.create_table("signal", few)
     with pytest.raises(InvalidRequest, match=r"^sqlite can't answer this .*: export the table to"):
         ng.latency(table)
+    engine.disconnect()
