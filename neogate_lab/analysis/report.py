@@ -227,9 +227,26 @@ class _Copies:
         return read_parquet(self._path(name))
 
     @cached_property
-    def signal(self) -> Any:
-        """The measurements as an Ibis table: there may be too many for a frame."""
+    def _ticks(self) -> Any:
         return self._connection.read_parquet(str(self._path("signal")))
+
+    @cached_property
+    def signal(self) -> Any:
+        """The measurements of ports as an Ibis table: there may be too many for a frame."""
+        return self._ticks.filter(self._ticks.port.notnull())
+
+    @cached_property
+    def unreached(self) -> pd.DataFrame:
+        """Ticks of gateways before their ports were known: gateway, n, first, last."""
+        table = self._ticks.filter(self._ticks.port.isnull())
+        rows = fetch(
+            table.group_by("gateway").aggregate(
+                n=table.count(), first=table.time.min(), last=table.time.max()
+            )
+        )
+        for name in ("first", "last"):
+            rows[name] = utc(rows[name])
+        return rows.sort_values("gateway", ignore_index=True)
 
     @cached_property
     def ports(self) -> pd.DataFrame:
@@ -296,7 +313,8 @@ class _Copies:
 
     @property
     def several(self) -> bool:
-        return bool(self.ports["gateway"].nunique() > 1)
+        names = pd.concat([self.ports["gateway"], self.unreached["gateway"]])
+        return bool(names.nunique() > 1)
 
     @property
     def span(self) -> tuple[pd.Timestamp, pd.Timestamp]:
@@ -348,6 +366,7 @@ def _picture(ax: Axes, alt: str, caption: str) -> _Picture:
 def _overview(copies: _Copies) -> dict[str, Any]:
     ports = copies.ports
     first, last = copies.span if len(ports) else (None, None)
+    reached = set(ports["gateway"])
     return {
         "rows": copies.rows,
         "n_ports": len(ports),
@@ -360,6 +379,14 @@ def _overview(copies: _Copies) -> dict[str, Any]:
                 "last": part["last"].max(),
             }
             for gateway, part in ports.groupby("gateway", observed=True, sort=True)
+        ],
+        "unreached": [
+            {
+                **row,
+                "gateway": findings.readable(row["gateway"]),
+                "later": row["gateway"] in reached,
+            }
+            for row in copies.unreached.to_dict("records")
         ],
         "first": first,
         "last": last,

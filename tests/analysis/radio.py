@@ -22,7 +22,7 @@ def row(seconds, csq=15, *, port=1, **changes):
         "time": at(seconds),
         "gateway": "lab",
         "port": port,
-        "span": port + 1,
+        "span": None if port is None else port + 1,
         "ok": True,
         "up": True,
         "registered": True,

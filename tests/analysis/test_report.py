@@ -317,6 +317,25 @@ def test_strangers_text_is_only_ever_text(tmp_path, redact):
 # -- whatever the store holds ----------------------------------------------------------------------
 
 
+def test_a_gateway_that_was_never_reached_is_told_as_not_measured(tmp_path):
+    dark = [failed(10 * t, gateway="attic", port=None) for t in range(6)]
+    seen = [row(10 * t, port=p) for t in range(6) for p in (1, 2)]
+    text = Page(made(tmp_path, signal=seen + dark, options={"redact": None})).text
+    assert "Gateways 1 of 2" in text
+    assert "attic not measured Never reached: none of 6 measurements was answered" in text
+    assert "port 2 · lab" in text
+    assert "Measurements 12" in text
+    assert "Every scheduled measurement was answered" not in text
+
+
+def test_a_gateway_that_came_late_is_told_with_the_time_before(tmp_path):
+    dark = [failed(10 * t, port=None) for t in range(6)]
+    seen = [row(10 * t) for t in range(6, 12)]
+    text = Page(made(tmp_path, signal=dark + seen, options={"redact": None})).text
+    assert "lab 2026-11-20 08:00:00 2026-11-20 08:00:50 6 measured" in text
+    assert "Never reached" not in text
+
+
 def test_an_empty_store_gives_a_report_that_says_so(tmp_path):
     text = Page(made(tmp_path)).text
     assert "Nothing was measured" in text
@@ -329,6 +348,11 @@ def test_an_empty_store_gives_a_report_that_says_so(tmp_path):
     [
         pytest.param([row(0)], "Worth only 1 independent reading", id="one measurement"),
         pytest.param([failed(0)], "none of 1 measurements was answered", id="one that failed"),
+        pytest.param(
+            [failed(0, port=None, label="roof")],
+            "Never reached: none of 1 measurements was answered",
+            id="never reached",
+        ),
         pytest.param(
             [row(10 * t, None) for t in range(9)],
             "without a single signal value",
