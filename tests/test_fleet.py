@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import re
 import signal
 import threading
 import time
@@ -217,6 +218,28 @@ def test_export_holds_these_gateways_alone(fleet: Fleet, tmp_path: Path) -> None
     assert set(frame.gateway) == set(PORTS)
     one = ng.read_parquet(fleet.export(tmp_path / "one.parquet", gateway="lab"))
     assert set(one.gateway) == {"lab"}
+
+
+def test_a_report_is_of_these_gateways_and_of_the_one_that_was_never_reached(
+    sims: dict[str, SimulatedGateway], tmp_path: Path
+) -> None:
+    sims["cellar"].stop()
+    with pytest.warns(NeogateWarning, match="1 of 3 gateways"):
+        fleet = connect(sims)
+    with fleet:
+        fleet.store.append(
+            "signal",
+            [{"time": pd.Timestamp.now("UTC").to_pydatetime(), "gateway": "other", "port": 1}],
+        ).result()
+        with fleet.survey(every=0.1, duration=0.5, progress=False) as survey:
+            survey.wait()
+        written = fleet.report(tmp_path / "fleet.html", redact=None, progress=False)
+        text = Path(written).read_text(encoding="utf-8")
+        hidden = Path(fleet.report(tmp_path / "hidden.html", progress=False)).read_text("utf-8")
+    for words in ("port 2 · roof", "port 4 · lab", "<bdi>cellar</bdi>", "Never reached"):
+        assert words in text
+    assert "<bdi>other</bdi>" not in text
+    assert not re.search("cellar|roof|127[.]0[.]0[.]1", hidden)
 
 
 # -- batches ---------------------------------------------------------------------------------------

@@ -156,6 +156,7 @@ def _sides(data: Data, a: Any, b: Any, by: str) -> tuple[pd.DataFrame, pd.Series
     time = since_1970(table)
     places = list(dict.fromkeys((by, "gateway", "port")))
     there = fetch(table.group_by(places).aggregate(n_first=time.min(), n_last=time.max()))
+    there = there[there["port"].notna()]  # before a gateway is reached, its ports are not known
     for side in (a, b):
         if not (there[by] == side).any():
             known = ", ".join(repr(each) for each in sorted(there[by].dropna().unique())[:12])

@@ -86,7 +86,7 @@ class Connection:
             self._down_since = self._clock.monotonic()
             self._fail(error)
             event = "refused" if self._refused(error) else "unreachable"
-            self._record(event, str(error), self._since(listened_until))
+            self._record(event, self._nameless(error), self._since(listened_until))
             if not self._hopeless(error):
                 self._begin_restoring(refused=self._refused(error))
         else:
@@ -198,6 +198,10 @@ class Connection:
         self._reason = str(error).removeprefix(f"no connection to {self._where}: ")
         self._trouble = error if isinstance(error, NeogateError) else None
 
+    def _nameless(self, error: NeogateError) -> str:
+        """For the table, whose column `gateway` says which and is hidden in redacted copies."""
+        return str(error).replace(self._where, "the gateway")
+
     @staticmethod
     def _refused(error: NeogateError) -> bool:
         return isinstance(error, LoginRefused)
@@ -218,7 +222,7 @@ class Connection:
                 session = await self._open(self._lost)
             except LoginRefused as error:
                 if not refused:
-                    self._record("refused", str(error), None)
+                    self._record("refused", self._nameless(error), None)
                     logger.warning("%s", error)
                 else:
                     slow = min(2 * slow, REFUSED_LAST_DELAY)

@@ -10,7 +10,7 @@ import pytest
 
 import neogate_lab as ng
 from neogate_lab.errors import InvalidRequest
-from tests.analysis.radio import frame, measured, row
+from tests.analysis.radio import failed, frame, measured, row
 
 
 def sides(*, minutes=60, apart=3.0, port=1, seed=1, **radio):
@@ -25,6 +25,16 @@ def sides(*, minutes=60, apart=3.0, port=1, seed=1, **radio):
 
 def verdict(rows, **options):
     return ng.compare(frame(rows), "sill", "roof", **options)["verdict"].iloc[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"overall": True}])
+def test_what_a_gateway_that_was_never_reached_had_as_label_was_not_measured(options):
+    dark = [failed(10 * tick, port=None, label="roof") for tick in range(9)]
+    seen = measured(1, label="sill", seconds=600)
+    with pytest.raises(InvalidRequest, match="nothing was measured with label 'roof'; there is "):
+        ng.compare(frame(seen + dark), "sill", "roof", **options)
+    with pytest.raises(InvalidRequest, match="nothing was measured with label 'sill'"):
+        ng.compare(frame(dark), "sill", "roof", **options)
 
 
 def test_a_clear_difference_is_said_with_its_interval():

@@ -95,7 +95,7 @@ async def test_patience_with_a_gateway_that_is_not_there_yet(world: World) -> No
     assert world.connection.trouble is None
     assert world.opener.waits() == [0.25, 0.5, 1]
     assert world.rows == [
-        ("unreachable", "no connection to lab: off", None),
+        ("unreachable", "no connection to the gateway: off", None),
         ("connected", "", 1.75),
     ]
     world.opener.sessions[0].lose()
