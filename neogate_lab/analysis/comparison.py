@@ -160,7 +160,9 @@ def _sides(data: Data, a: Any, b: Any, by: str) -> tuple[pd.DataFrame, pd.Series
     for side in (a, b):
         if not (there[by] == side).any():
             known = ", ".join(repr(each) for each in sorted(there[by].dropna().unique())[:12])
-            raise InvalidRequest(f"nothing was measured with {by} {side!r}; there is {known}")
+            raise InvalidRequest(
+                f"nothing was measured with {by} {side!r}; there is {known or 'none'}"
+            )
     there = there[there[by].isin([a, b])]
     rows = fetch(
         table.filter(

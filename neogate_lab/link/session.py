@@ -165,8 +165,8 @@ class Session(asyncio.Protocol):
             code = getattr(error, "errno", None)
             if isinstance(error, socket.gaierror | UnicodeError):
                 raise Unreachable(
-                    f"no connection to {where}: no address is known for the name {host!r}; check "
-                    "its spelling and this machine's network, or give the gateway's address"
+                    f"no connection to {where}: no address is known for that name; check its "
+                    "spelling and this machine's network, or give the gateway's address"
                 ) from error
             reason = os.strerror(code) if code is not None and code > 0 else error
             raise Unreachable(
