@@ -44,6 +44,9 @@ _KINDS = {
 }
 _REGISTERED = "#56B4E9"
 
+_UNKNOWN = 0
+"""Stands for the ports of a gateway that was never reached; ports count from 1."""
+
 _FATES = (
     ("n_sent", "#0072B2", "", "sent"),
     ("n_failed", "#D55E00", "//", "failed"),
@@ -197,6 +200,10 @@ def strip(
     """The strip of answers that are there already: first and last tick, availability, outages."""
     if spans.empty:
         return _empty(ax, "no measurements")
+    spans, share, runs = (
+        each.assign(port=each["port"].astype("Int64").fillna(_UNKNOWN).astype(int))
+        for each in (spans, share, runs)
+    )
     shares: dict[Any, float] = share.set_index(["gateway", "port"])["availability"].to_dict()
     several = spans["gateway"].nunique() > 1
     ports = list(spans[["gateway", "port"]].itertuples(index=False, name=None))
@@ -228,7 +235,11 @@ def strip(
         text = "not measured" if np.isnan(known) else _percent(known)
         ax.annotate(text, (1.005, base + 0.36), xycoords=ax.get_yaxis_transform(), va="center",
                     fontsize=SMALL, annotation_clip=False)  # fmt: skip
-    names = [f"port {p}" + (f" · {drawable(str(g))[:20]}" if several else "") for g, p in ports]
+    names = [
+        ("no port known" if port == _UNKNOWN else f"port {port}")
+        + (f" · {drawable(str(gateway))[:20]}" if several else "")
+        for gateway, port in ports
+    ]
     _row_names(ax, list(reversed(names)), 0.0)
     ax.set_ylim(-0.6, len(ports) - 0.4)
     time_axis(ax)

@@ -124,7 +124,7 @@ def signal_history(data: Data, ax: Axes | None = None) -> Axes:
     starts = np.flatnonzero(np.r_[True, np.diff(frame["line"]) != 0])
     for start, end in pairwise([*starts, len(frame)]):
         part = frame.iloc[start:end]
-        gateway, port = part["gateway"].iloc[0], part["port"].iloc[0]
+        gateway, port = part["gateway"].iloc[0], int(part["port"].iloc[0])
         style, colour = next(looks)
         name = f"port {port}" + (f" · {drawable(str(gateway))}" if several else "")
         lines.append(_Line(name, colour, style, part))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ibis
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import neogate_lab as ng
-from neogate_lab.analysis import plots
+from neogate_lab.analysis import charts, plots
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.frames import frame_of
 from tests.analysis.radio import at, failed, frame, measured, row
@@ -73,6 +75,37 @@ def test_strangers_text_is_never_read_as_tex():
             if "frac" in text.get_text():
                 assert not text.get_parse_math()
                 assert "\x1b" not in text.get_text()
+
+
+def with_one_never_reached():
+    """Two ports of one gateway, and another whose ports nobody ever got to know."""
+    dark = [failed(10 * t, gateway="attic", port=None) for t in range(9)]
+    return frame([row(10 * t, port=p) for t in range(9) for p in (1, 2)] + dark)
+
+
+def test_a_gateway_that_was_never_reached_is_not_drawn_as_registered():
+    ax = plots.availability_strip(with_one_never_reached())
+    assert {"port 1 · lab", "port 2 · lab", "no port known · attic"} <= set(texts(ax))
+    assert "not measured" in texts(ax)
+    (dark,) = (
+        bars
+        for bars in ax.collections
+        if to_hex(bars.get_facecolor()[0]) == charts._KINDS["blind"][0]
+    )
+    drawn, shown = (each.get_paths()[0].get_extents() for each in (dark, ax.collections[0]))
+    assert (drawn.x0, drawn.x1) == pytest.approx((shown.x0, shown.x1))
+    assert drawn.y0 < 2 < drawn.y1  # attic's is the uppermost of three rows
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [plots.signal_history, lambda data: plots.distribution(data, by="port")],
+    ids=["history", "by port"],
+)
+def test_ports_are_whole_numbers_beside_a_gateway_that_was_never_reached(draw):
+    table = ibis.memtable(with_one_never_reached())  # engines make floats of ports with gaps
+    shown = {text.split()[1] for text in texts(draw(table)) if text.startswith("port ")}
+    assert shown == {"1", "2"}
 
 
 def test_the_heatmap_has_an_hour_a_cell_and_leaves_unmeasured_hours_out():
