@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 from datetime import UTC
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,37 +15,108 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 __all__ = [
     "FAINT",
     "GREY",
+    "HATCHES",
+    "HEIGHT",
     "PALETTE",
     "SMALL",
-    "STYLES",
     "TINTS",
     "WIDTH",
     "Picture",
     "drawable",
     "families",
+    "inches",
+    "legend_above",
+    "minus",
     "note",
     "own_axes",
+    "row_names",
+    "shortened",
     "time_axis",
 ]
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 """Okabe and Ito's colours for colour-blind readers; their yellow is too faint for a line."""
 
-STYLES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 GREY = "#555555"
 FAINT = "#bbbbbb"
-TINTS = ("#dde6ee", "#f0e9d8", "#e3ecdf", "#ecdfe6")
+TINTS = ("#cfdfec", "#f6eed8", "#bfd6b6", "#f3dfe8")
+"""Light and dark in turns, so that neighbours differ on paper too."""
+
+HATCHES = ("", "////", "....")
 SMALL = 8.5
 WIDTH, HEIGHT = 10.0, 4.5
+
+_BESIDE_EACH_OTHER = 6
+
+
+def shortened(text: str, most: int) -> str:
+    """Its beginning and its end: names that are alike mostly differ at the end."""
+    if len(text) <= most:
+        return text
+    tail = most // 2 - 1
+    return f"{text[: most - tail - 1].rstrip()}…{text[-tail:].lstrip()}"
+
+
+def minus(number: float) -> str:
+    """A whole number as matplotlib writes them on axes."""
+    return f"{number:.0f}".replace("-", "\N{MINUS SIGN}")
+
+
+def inches(ax: Axes) -> tuple[float, float]:
+    """Width and height of axes, before a layout made room for the words around them."""
+    box = ax.get_position()
+    width, height = ax.figure.get_figure(root=True).get_size_inches()
+    return box.width * width, box.height * height
+
+
+def row_names(ax: Axes, places: Any, names: Sequence[str], room: float) -> None:
+    """Names of rows that are `room` inches high, in any script: smaller, then only some of them."""
+    size = float(np.clip(0.8 * 72 * room, 5.0, SMALL))
+    step = max(1, int(np.ceil(5.0 / (0.8 * 72 * room))))
+    ax.set_yticks(places[::step], names[::step], fontsize=size, fontfamily=families())
+    for tick in ax.yaxis.get_major_ticks():
+        tick.label1.set_parse_math(False)
+        tick.label2.set_parse_math(False)
+    ax.tick_params(axis="y", length=0)
+
+
+def legend_above(ax: Axes, handles: Sequence[Any], words: Sequence[str]) -> None:
+    """A legend over the axes, a few beside each other; none if there is nothing to tell."""
+    if not handles:
+        return
+    legend = ax.legend(
+        handles,
+        words,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        frameon=False,
+        ncols=min(len(handles), _BESIDE_EACH_OTHER),
+        prop=FontProperties(family=families(), size=SMALL),
+        borderaxespad=0.2,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def note(ax: Axes, text: str) -> None:
     """Say in the middle of the axes why there is nothing to see."""
     ax.text(
-        0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", fontsize=12, color=GREY
+        0.5,
+        0.5,
+        text,
+        transform=ax.transAxes,
+        ha="center",
+        va="center",
+        fontsize=12,
+        color=GREY,
+        fontfamily=families(),
+        parse_math=False,
     )
 
 

@@ -1,4 +1,4 @@
-"""Recorded tables as pictures; they draw what was measured, and never what lies between.
+"""Signal histories as pictures; they draw what was measured, and never what lies between.
 
 Figures are made without pyplot, so that nothing stays behind in its global state. Every picture is
 an ordinary `Axes` that notebooks show by itself; ``ax.figure.savefig("signal.png")`` keeps it.
@@ -8,32 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import cycle, pairwise, product
-from typing import TYPE_CHECKING, Any
+from itertools import product
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.dates import date2num
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.transforms import Affine2D, Transform, blended_transform_factory
 
+from neogate_lab.analysis.artists import Caption, Stroke
 from neogate_lab.analysis.canvas import (
     FAINT,
     GREY,
+    HATCHES,
+    HEIGHT,
     PALETTE,
     SMALL,
-    STYLES,
     TINTS,
     WIDTH,
     Picture,
     drawable,
     families,
+    inches,
+    legend_above,
+    minus,
     note,
     own_axes,
+    row_names,
+    shortened,
     time_axis,
 )
 from neogate_lab.analysis.charts import (
@@ -43,11 +48,8 @@ from neogate_lab.analysis.charts import (
     distribution,
     heatmap,
 )
-from neogate_lab.analysis.tables import Data, fetch, opened
-from neogate_lab.errors import InvalidRequest
-
-if TYPE_CHECKING:
-    from matplotlib.backend_bases import RendererBase
+from neogate_lab.analysis.tables import Data
+from neogate_lab.analysis.tracks import Band, Track, first_of_each, outline, tracks
 
 __all__ = [
     "availability_strip",
@@ -58,17 +60,18 @@ __all__ = [
     "signal_history",
 ]
 
-
-_JOIN = 1.5
-"""Neighbours further apart than this many of their usual distances are not joined."""
-
 _LEAST_TIME = np.timedelta64(4, "s")
 
 _FEW = 240
 """Up to so many measurements a line, each one is marked."""
 
+_DENSE = 2000
+"""Lines of more values than this, two or three to a pixel, are bands that hide each other."""
+
+_MOST_LANES = 100
+
 _ROW, _LANE = 0.065, 0.035
-"""Heights of a row of labels and of a lane without values, as parts of the axes' height."""
+"""Heights of a row of labels and of a lane of marks, as parts of axes of the usual height."""
 
 _COLUMNS_OF_PIXELS = 16_000
 """Longer lines are drawn by their extremes in so many columns. The usual picture has 1000; several
@@ -77,12 +80,11 @@ to a pixel keep the shading that many overlapping strokes have (`benchmarks/plot
 _LEAST_DB = 12.0
 """So many dB are shown at least: one step of CSQ is 2 dB and should look small."""
 
-_MOST_ROWS = 6
+_MOST_MARKS = 100
 _MOST_CAPTIONS = 200
-_MOST_IN_LEGEND = 50
+_MOST_IN_KEY = 12
 _LEGEND_ROWS = 18
-
-_COLUMNS = ("time", "gateway", "port", "ok", "rssi_dbm", "rssi_bound", "registered", "label")
+_MOST_DARK = 5
 
 
 def signal_history(data: Data, ax: Axes | None = None) -> Axes:
@@ -90,456 +92,206 @@ def signal_history(data: Data, ax: Axes | None = None) -> Axes:
 
     A line is one port of one gateway. It breaks wherever nothing was measured: where a measurement
     failed, where it gave no value, where ticks are missing. Triangles mark values that are bounds
-    (CSQ 0: at most -113 dBm, CSQ 31: at least -51 dBm; 3GPP TS 27.007 §8.5), ticks at the bottom
-    mark a port that was registered but gave no value. Labels stand in bands at the top.
+    (CSQ 0: at most -113 dBm, CSQ 31: at least -51 dBm; 3GPP TS 27.007 §8.5), ticks below a line
+    mark a port that was registered but gave no value. Labels stand in bands.
+
+    Up to seven ports share one scale. More ports, or several whose lines are too dense to lie on
+    each other, have a lane each: one under the other, all of the same height in dB.
 
     Parameters
     ----------
     data : DataFrame, Store, path or URL of Parquet, or Ibis table
         The table `signal`, in any order.
     ax : Axes, optional
-        Draw there; by default on a figure of its own. The legend stands at the right of the axes:
-        make your figure with ``layout="constrained"`` to have room for it.
+        Draw there; by default on a figure of its own, as high as it needs. The legend stands at
+        the right of the axes: make your figure with ``layout="constrained"`` to have room for it.
 
     Returns
     -------
     Axes
-        Time in UTC, signal strength in dBm. Notebooks show it as a picture; its ``figure`` can be
-        saved.
+        Time in UTC, signal strength in dBm; its lines hold dBm in lanes too. Notebooks show it as a
+        picture; its ``figure`` can be saved.
 
     Raises
     ------
     InvalidRequest
         `data` is neither, or lacks columns of the table `signal`.
     """
-    frame = _signal_frame(data)
+    found, dark = tracks(data)
+    dark = [f"{_gateway(name)}: never reached" for name in dark]
+    crowded = _crowded(found)
     if ax is None:
-        ax = own_axes()
-    if frame.empty:
-        return _nothing(ax)
-    frame = _with_breaks(frame)
-    several = frame["gateway"].nunique() > 1
-    looks = cycle(product(STYLES, PALETTE))
-    lines: list[_Line] = []
-    starts = np.flatnonzero(np.r_[True, np.diff(frame["line"]) != 0])
-    for start, end in pairwise([*starts, len(frame)]):
-        part = frame.iloc[start:end]
-        gateway, port = part["gateway"].iloc[0], int(part["port"].iloc[0])
-        style, colour = next(looks)
-        name = f"port {port}" + (f" · {drawable(str(gateway))}" if several else "")
-        lines.append(_Line(name, colour, style, part))
-    for line in lines:
-        line.draw(ax)
-    headroom = _draw_labels(ax, lines)
-    footroom = _draw_no_value(ax, lines)
-    _scale(ax, frame, lines, headroom, footroom)
-    _legend(ax, lines)
+        # Lanes get lower as they get more; a hundred are still as high as their names.
+        rows = min(len(found), _MOST_LANES)
+        ax = own_axes(HEIGHT * max(1.0, np.sqrt(rows / 8)) if crowded else HEIGHT)
+    if not found:
+        return _nothing(ax, dark)
+    several = len({track.gateway for track in found}) > 1 or bool(dark)
+    if crowded:
+        _draw_lanes(ax, found, several, dark)
+    else:
+        _draw_together(ax, found, several, dark)
     return ax
 
 
-def _signal_frame(data: Data) -> pd.DataFrame:
-    if not isinstance(data, pd.DataFrame):
-        data = fetch(opened(data, "signal", (*_COLUMNS, "survey", "network")))
-    missing = [name for name in _COLUMNS if name not in data.columns]
-    if missing:
-        raise InvalidRequest(
-            f"this is no frame of the table signal: it has no column {', '.join(missing)}"
-        )
-    kept = [*_COLUMNS, *(name for name in ("survey", "network") if name in data.columns)]
-    frame = data[kept].reset_index(drop=True)
-    try:
-        frame["time"] = pd.to_datetime(frame["time"], utc=True)
-    except (ValueError, TypeError) as error:
-        raise InvalidRequest("the column time of this frame does not hold times") from error
-    value = pd.to_numeric(frame["rssi_dbm"]).astype("Float64").to_numpy(float, na_value=np.nan)
-    ok = frame["ok"].astype("boolean").fillna(False).to_numpy(bool)
-    registered = frame["registered"].astype("boolean").fillna(False).to_numpy(bool)
-    frame["value"] = np.where(ok, value, np.nan)
-    frame["no_value"] = ok & registered & np.isnan(value)
-    known = (frame["time"].notna() & frame["port"].notna()).to_numpy(bool)
-    whole: pd.DataFrame = frame if known.all() else frame.loc[known]
-    return whole
+def _crowded(found: Sequence[Track]) -> bool:
+    longest = max((len(track.times) for track in found), default=0)
+    return len(found) > len(PALETTE) or (len(found) > 1 and longest > _DENSE)
 
 
-def _with_breaks(frame: pd.DataFrame) -> pd.DataFrame:
-    """Sort by line and time, and add what tells measuring from not measuring.
-
-    `line` numbers the gateways and ports; `usual` is the row's distance of ticks in seconds;
-    `breaks` says that the line was not measured between the row before and this one; `stretch`
-    counts the times when no line at all was.
-    """
-    seconds = _naive(frame["time"]).astype(np.int64) / 1e6
-    if (seconds[1:] < seconds[:-1]).any():
-        order = np.argsort(seconds, kind="stable")
-        frame, seconds = frame.iloc[order], seconds[order]
-    line = _codes(frame["gateway"]) * (int(frame["port"].max()) + 1) + frame["port"].to_numpy(int)
-    usual = _usual(seconds, line, _codes(frame["survey"]) if "survey" in frame else line * 0)
-    stretch = _parted(seconds, usual, np.fmax).cumsum()
-    # Rows of a line in the order of time: rows of one line only are that already.
-    if len(line) and (line != line[0]).any():
-        order = np.argsort(line, kind="stable")
-        frame, seconds, line = frame.iloc[order], seconds[order], line[order]
-        usual, stretch = usual[order], stretch[order]
-    breaks = _parted(seconds, usual, np.fmin)
-    frame = frame.reset_index(drop=True)
-    return frame.assign(line=line, usual=usual, stretch=stretch, breaks=breaks)
+def _gateway(name: str) -> str:
+    return shortened(drawable(name), 24)
 
 
-def _codes(words: pd.Series) -> np.ndarray[Any, Any]:
-    """Numbers for words, in their order; rows without a word share one."""
-    names = words.astype("category").cat
-    order = np.argsort(np.argsort(names.categories.astype("str")))
-    codes = names.codes.to_numpy(np.int64)
-    return np.where(codes < 0, 0, np.r_[order, 0][codes] + 1)
+def _nothing(ax: Axes, dark: Sequence[str]) -> Axes:
+    note(ax, "\n".join(["no measurements", *dark[:_MOST_DARK]]))
+    ax.xaxis.set_major_locator(NullLocator())
+    ax.yaxis.set_major_locator(NullLocator())
+    _name_axes(ax)
+    return ax
 
 
-def _usual(
-    seconds: np.ndarray[Any, Any], line: np.ndarray[Any, Any], survey: np.ndarray[Any, Any]
-) -> np.ndarray[Any, Any]:
-    """Each row's usual distance of ticks: the median of its line and survey, NaN for none."""
-    group = line * (int(survey.max()) + 1) + survey
-    alone = not (group != group[0]).any()
-    order = np.arange(len(group)) if alone else np.argsort(group, kind="stable")
-    bounds = np.flatnonzero(np.diff(group[order])) + 1
-    usual = np.empty(len(group))
-    for rows in np.split(order, bounds):
-        distance = np.diff(seconds[rows])
-        distance = distance[distance > 0]
-        usual[rows] = np.median(distance) if len(distance) else np.nan
-    return usual
-
-
-def _parted(
-    seconds: np.ndarray[Any, Any], usual: np.ndarray[Any, Any], choose: Any
-) -> np.ndarray[Any, Any]:
-    """Whether each row is further from the one before than ticks are, as `choose` of both says."""
-    passed = np.diff(seconds)
-    allowed = _JOIN * choose(usual[1:], usual[:-1])
-    # A row alone has no usual distance: NaN is no comparison. Lines follow each other backwards.
-    near = (passed == 0) | ((passed > 0) & (passed <= allowed))
-    parted: np.ndarray[Any, Any] = np.r_[True, ~near]
-    return parted
-
-
-def _columns_of(times: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:
-    since = (times - times[0]) / np.timedelta64(1, "us")
-    column: np.ndarray[Any, Any] = (since * (columns / max(since[-1], 1))).astype(np.int64)
-    return column
-
-
-def _one_a_column(times: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:
-    """Which of many markers to draw: the first in each column of pixels."""
-    if len(times) <= columns:
-        return np.arange(len(times))
-    column = _columns_of(times, columns)
-    return np.flatnonzero(np.r_[True, column[1:] != column[:-1]])
-
-
-def _outline(
-    times: np.ndarray[Any, Any], value: np.ndarray[Any, Any], columns: int
-) -> np.ndarray[Any, Any]:
-    """Which points give the same picture: of each column the first, last, least, greatest.
-
-    A missing first or last one breaks the line, as any gap of a column's width has.
-    """
-    column = _columns_of(times, columns)
-    first = np.flatnonzero(np.r_[True, column[1:] != column[:-1]])
-    last = np.r_[first[1:], len(column)] - 1
-    number = np.repeat(np.arange(len(first)), last - first + 1)
-    missing = np.isnan(value)
-    kept = [first, last]
-    for sign, none in ((1, np.inf), (-1, np.inf)):
-        rank = np.where(missing, none, sign * value)
-        at = np.flatnonzero(rank == np.minimum.reduceat(rank, first)[number])
-        kept.append(at[np.r_[True, number[at][1:] != number[at][:-1]]])
-    return np.unique(np.concatenate(kept))
+# -- one port --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Band:
-    """A label, and the times (datetime64, UTC) between which it was measured."""
-
-    label: str
-    start: np.datetime64
-    end: np.datetime64
-
-
 class _Line:
-    """One port of one gateway: its rows and its looks."""
+    """A track and its looks."""
 
-    def __init__(self, name: str, colour: str, style: Any, rows: pd.DataFrame) -> None:
-        self.name, self.colour, self.style = name, colour, style
-        self.rows = rows
-        self.times = _naive(rows["time"])
+    track: Track
+    name: str
+    colour: str
 
     @property
     def caption(self) -> str:
-        """For the legend: the port, and the networks it was registered with."""
-        if self.rows["value"].isna().all():
+        """The port, and the networks it was registered with."""
+        if self.track.empty:
             return f"{self.name}  (no values)"
-        if "network" not in self.rows:
-            return self.name
-        networks = [drawable(str(n)) for n in self.rows["network"].dropna().unique() if n]
+        networks = [drawable(name) for name in self.track.networks]
         shown = ", ".join(networks[:2]) + (" …" if len(networks) > 2 else "")
-        if len(shown) > 28:
-            shown = shown[:27] + "…"
-        return f"{self.name}  {shown}".rstrip()
+        return f"{self.name}  {shortened(shown, 28)}".rstrip()
 
-    def draw(self, ax: Axes) -> None:
+    def draw(self, ax: Axes, transform: Transform | None = None, size: float = 1.0) -> None:
         """The values, broken at every gap, and the bounds among them."""
-        value = self.rows["value"].to_numpy()
-        breaks = np.flatnonzero(self.rows["breaks"].to_numpy()[1:]) + 1
-        x = np.insert(self.times, breaks, self.times[breaks])
-        y = np.insert(value, breaks, np.nan)
-        if len(x) > 4 * _COLUMNS_OF_PIXELS and not np.isnan(y).all():
-            kept = _outline(x, y, _COLUMNS_OF_PIXELS)
+        track = self.track
+        x = np.insert(track.times, track.breaks, track.times[track.breaks])
+        y = np.insert(track.value, track.breaks, np.nan)
+        if len(x) > 4 * _COLUMNS_OF_PIXELS and not track.empty:
+            kept = outline(x, y, _COLUMNS_OF_PIXELS)
             x, y = x[kept], y[kept]
         there = ~np.isnan(y)
         alone = there & ~np.r_[False, there[:-1]] & ~np.r_[there[1:], False]
         dots = there if np.count_nonzero(there) <= _FEW else alone
-        ax.plot(
+        ax.xaxis.update_units(x)  # type: ignore[no-untyped-call]
+        stroke = Stroke(
             x,
             y,
             label=self.name,
             color=self.colour,
-            linestyle=self.style,
-            linewidth=1.3,
+            linewidth=0.7 + 0.6 * size,
             marker="o" if dots.any() else "",
-            markersize=2.8,
+            markersize=2.8 * size,
             markevery=np.flatnonzero(dots).tolist(),
         )
-        for sign, marker, _ in _BOUNDS:
-            at = np.flatnonzero(self.at_bound(sign))
+        if transform is not None:
+            stroke.set_transform(transform)
+        ax.add_line(stroke)
+        for at, marker, _ in _bounds(track):
             if len(at):
-                at = at[_one_a_column(self.times[at], _COLUMNS_OF_PIXELS)]
-                ax.plot(self.times[at], value[at], **_bound_look(marker, self.colour))
+                at = at[first_of_each(track.times[at], _MOST_MARKS)]
+                (marks,) = ax.plot(
+                    track.times[at], track.value[at], **_bound_look(marker, self.colour, size)
+                )
+                if transform is not None:
+                    marks.set_transform(transform)
 
-    def at_bound(self, sign: str) -> np.ndarray[Any, Any]:
-        """Which rows have a value that is only a bound."""
-        known = ~np.isnan(self.rows["value"].to_numpy())
-        found: np.ndarray[Any, Any] = (self.rows["rssi_bound"] == sign).to_numpy() & known
-        return found
-
-    @cached_property
-    def bands(self) -> tuple[_Band, ...]:
-        """The runs of equal labels, cut where nobody measured; unlabelled time left out."""
-        words = self.rows["label"].astype("category").cat
-        label, names = words.codes.to_numpy(), ["", *map(str, words.categories)]
-        stretch = self.rows["stretch"].to_numpy()
-        change = (label[1:] != label[:-1]) | (stretch[1:] != stretch[:-1])
-        first = np.r_[0, np.flatnonzero(change) + 1]
-        last = np.r_[first[1:], len(label)] - 1
-        # A tick stands for the time until the next one.
-        usual = np.nan_to_num(self.rows["usual"].to_numpy()[last], nan=0.0)
-        end = self.times[last] + (usual * 1e6).astype("timedelta64[us]")
-        end[:-1] = np.minimum(end[:-1], self.times[first[1:]])
-        return tuple(
-            _Band(names[label[f] + 1], self.times[f], e)
-            for f, e in zip(first, end, strict=True)
-            if names[label[f] + 1]
+    def draw_no_value(self, ax: Axes, height: float, size: float = 1.0) -> None:
+        """Marks where it was registered without a value, so high in the axes."""
+        times = self.track.times[self.track.no_value]
+        times = times[first_of_each(times, _COLUMNS_OF_PIXELS)] if len(times) else times
+        ax.plot(
+            times,
+            np.full(len(times), height),
+            transform=ax.get_xaxis_transform(),
+            **_no_value_look(self.colour, size),
         )
 
 
-_BOUNDS = (("<=", "v", "at most (CSQ 0)"), (">=", "^", "at least (CSQ 31)"))
+def _bounds(track: Track) -> tuple[tuple[np.ndarray[Any, Any], str, str], ...]:
+    return (
+        (track.at_most, "v", "at most (CSQ 0)"),
+        (track.at_least, "^", "at least (CSQ 31)"),
+    )
 
 
-def _bound_look(marker: str, colour: str) -> dict[str, Any]:
+def _bound_look(marker: str, colour: str, size: float = 1.0) -> dict[str, Any]:
     return {
         "linestyle": "none",
         "marker": marker,
-        "markersize": 6.5,
+        "markersize": 6.5 * size,
         "markerfacecolor": "white",
         "markeredgecolor": colour,
-        "markeredgewidth": 1.3,
+        "markeredgewidth": 1.3 * size,
         "zorder": 3,
     }
 
 
-def _no_value_look(colour: str) -> dict[str, Any]:
+def _no_value_look(colour: str, size: float = 1.0) -> dict[str, Any]:
     return {
         "linestyle": "none",
         "marker": "|",
-        "markersize": 6,
+        "markersize": 6 * size,
         "markeredgewidth": 1.5,
         "color": colour,
     }
 
 
-def _draw_no_value(ax: Axes, lines: Sequence[_Line]) -> float:
-    """A lane at the bottom for every port that was registered without a value; their height."""
-    silent = [line for line in lines if line.rows["no_value"].any()]
-    if not silent:
-        return 0.0
-    lane = min(_LANE, 0.25 / len(silent))
-    for number, line in enumerate(reversed(silent)):
-        times = line.times[line.rows["no_value"].to_numpy()]
-        times = times[_one_a_column(times, _COLUMNS_OF_PIXELS)]
-        ax.plot(
-            times,
-            np.full(len(times), (number + 0.75) * lane),
-            transform=ax.get_xaxis_transform(),
-            **_no_value_look(line.colour),
-        )
-    height = (len(silent) + 0.5) * lane
-    border = Line2D([0, 1], [height, height], transform=ax.transAxes, color=FAINT, linewidth=0.7)
-    ax.add_artist(border)
-    return height
+# -- a few ports on one scale ----------------------------------------------------------------------
 
 
-def _draw_labels(ax: Axes, lines: Sequence[_Line]) -> float:
-    """Bands at the top, a row for the ports that were labelled alike; their height."""
-    alike: dict[tuple[_Band, ...], list[_Line]] = {}
+def _draw_together(ax: Axes, found: Sequence[Track], several: bool, dark: Sequence[str]) -> None:
+    lines = [
+        _Line(track, _port(track, several), colour)
+        for track, colour in zip(found, PALETTE, strict=False)
+    ]
     for line in lines:
-        alike.setdefault(line.bands, []).append(line)
+        line.draw(ax)
+    labels = _Labels(ax, found)
+    alike: dict[tuple[Band, ...], list[Track]] = {}
+    for track in found:
+        alike.setdefault(track.bands, []).append(track)
     alike.pop((), None)
-    tints: dict[str, str] = {}
-    for number, (bands, owners) in enumerate(list(alike.items())[:_MOST_ROWS]):
-        bottom = 1 - (number + 1) * _ROW
-        whose = "" if len(owners) == len(lines) else f" ({_ports(owners)})"
-        spans: dict[str, list[tuple[Any, Any]]] = {}
-        for band in bands:
-            tint = tints.setdefault(band.label, TINTS[len(tints) % len(TINTS)])
-            spans.setdefault(tint, []).append((band.start, band.end - band.start))
-        for tint, when in spans.items():
-            ax.broken_barh(
-                when,
-                (bottom + 0.004, _ROW - 0.008),
-                transform=ax.get_xaxis_transform(),
-                facecolors=tint,
-                zorder=2.5,
-            )
-        widest = sorted(bands, key=lambda band: band.start - band.end)[:_MOST_CAPTIONS]
-        for band in widest:
-            ax.add_artist(_Caption(drawable(band.label) + whose, band, bottom + _ROW / 2))
-        if len(alike) == 1:
-            borders = [band.start for band in bands[1:_MOST_CAPTIONS]]
-            ax.vlines(
-                borders,
-                0,
-                bottom,
-                transform=ax.get_xaxis_transform(),
-                color=FAINT,
-                linewidth=0.7,
-                zorder=1,
-            )
-    height = min(len(alike), _MOST_ROWS) * _ROW
-    if len(alike) > _MOST_ROWS:
-        height += _ROW
-        more = sum(len(owners) for owners in list(alike.values())[_MOST_ROWS:])
-        ax.text(
-            0.008,
-            1 - height + _ROW / 2,
-            f"the labels of {more} more ports have no room here",
-            transform=ax.transAxes,
-            verticalalignment="center",
-            fontsize=SMALL,
-            color=GREY,
-        )
-    return height
-
-
-class _Caption(Text):
-    """A label written into its band: shortened to fit, and left out where not a letter fits."""
-
-    def __init__(self, text: str, band: _Band, height: float) -> None:
-        super().__init__(
-            0,
-            height,
-            text,
-            fontsize=SMALL,
-            fontfamily=families(),
-            color="#222222",
-            verticalalignment="center",
-            parse_math=False,
-            clip_on=True,
-            zorder=2.6,
-        )
-        self.whole = text
-        self._edges = [float(edge) for edge in date2num([band.start, band.end])]  # type: ignore[no-untyped-call]
-        self.set_in_layout(False)
-
-    def draw(self, renderer: RendererBase) -> None:
-        """Fit the text to the room that its band has now; the user may have zoomed."""
-        axes = self.axes
-        if axes is None:
-            return
-        low, high = sorted(axes.get_xlim())
-        left, right = (
-            axes.transData.transform((min(max(edge, low), high), 0.0))[0] for edge in self._edges
-        )
-        margin = float(renderer.points_to_pixels(4.0))  # type: ignore[arg-type]
-        shown = self._shortened(right - left - 2 * margin, renderer)
-        if shown:
-            self.set_text(shown)
-            self.set_transform(axes.transAxes)
-            self.set_x(axes.transAxes.inverted().transform((left + margin, 0.0))[0])
-            super().draw(renderer)
-
-    def _shortened(self, room: float, renderer: RendererBase) -> str:
-        font = self.get_fontproperties()
-
-        def fits(text: str) -> bool:
-            width = renderer.get_text_width_height_descent(text, font, ismath=False)[0]
-            return bool(width <= room)
-
-        if fits(self.whole):
-            return self.whole
-        low, high = 0, len(self.whole)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if fits(self.whole[:middle] + "…"):
-                low = middle
-            else:
-                high = middle - 1
-        return self.whole[:low].rstrip() + "…" if low else ""
-
-
-def _ports(lines: Sequence[_Line]) -> str:
-    names = [line.name.removeprefix("port ") for line in lines]
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return ("port " if len(names) == 1 else "ports ") + ", ".join(names[:4]) + more
-
-
-def _scale(ax: Axes, frame: pd.DataFrame, lines: Sequence[_Line], head: float, foot: float) -> None:
-    """Axes as wide as the measurements, and as high as the values and what stands around them."""
-    low, high = float(frame["value"].min()) - 2, float(frame["value"].max()) + 2
-    if np.isnan(low):
-        low, high = -115.0, -49.0
-        note(ax, "no signal values")
-    if high - low < _LEAST_DB:
-        middle = (low + high) / 2
-        low, high = middle - _LEAST_DB / 2, middle + _LEAST_DB / 2
+    for number, (bands, owners) in enumerate(alike.items()):
+        whose = "" if len(owners) == len(found) else f" ({_ports(owners, several)})"
+        labels.draw(bands, 1 - (number + 1) * _ROW, _ROW, whose)
+    head = len(alike) * _ROW
+    if len(alike) == 1:
+        labels.draw_borders(next(iter(alike)), 1 - head)
+    silent = [line for line in lines if len(line.track.no_value)]
+    foot = (len(silent) + 0.5) * _LANE if silent else 0.0
+    for number, line in enumerate(reversed(silent)):
+        line.draw_no_value(ax, (number + 0.75) * _LANE)
+    if silent:
+        border = Line2D([0, 1], [foot, foot], transform=ax.transAxes, color=FAINT, linewidth=0.7)
+        ax.add_artist(border)
+    low, high = _scale(ax, found)
     whole = (high - low) / (1 - head - foot)
     ax.set_ylim(low - foot * whole, high + head * whole)
-    ends = [band.end for line in lines for band in line.bands[-1:]]
-    start = min(line.times[0] for line in lines)
-    end = max([*(line.times[-1] for line in lines), *ends])
-    margin = max((end - start) / 100, (_LEAST_TIME - (end - start)) / 2)
-    ax.set_xlim(start - margin, end + margin)
-    _dress(ax)
-
-
-def _dress(ax: Axes) -> None:
-    time_axis(ax)
     ax.yaxis.set_major_locator(_Decibels(nbins=8, integer=True, steps=[1, 2, 5, 10]))
     ax.grid(axis="y", color="#e4e4e4", linewidth=0.7)
     ax.set_axisbelow(True)
-    _name_axes(ax)
+    _dress(ax, found)
+    _legend_beside(ax, *_entries(lines, found, labels.key(), dark))
 
 
-def _name_axes(ax: Axes) -> None:
-    ax.set_xlabel("time (UTC)")
-    ax.set_ylabel("received signal strength (dBm)")
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
+def _port(track: Track, several: bool) -> str:
+    return f"port {track.port}" + (f" · {_gateway(track.gateway)}" if several else "")
 
 
-def _nothing(ax: Axes) -> Axes:
-    note(ax, "no measurements")
-    ax.xaxis.set_major_locator(NullLocator())
-    ax.yaxis.set_major_locator(NullLocator())
-    _name_axes(ax)
-    return ax
+def _ports(owners: Sequence[Track], several: bool) -> str:
+    names = [_port(track, several).removeprefix("port ") for track in owners]
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ("port " if len(names) == 1 else "ports ") + ", ".join(names[:4]) + more
 
 
 class _Decibels(MaxNLocator):
@@ -550,29 +302,216 @@ class _Decibels(MaxNLocator):
         return ticks[(ticks >= -113) & (ticks <= -51)]
 
 
-def _legend(ax: Axes, lines: Sequence[_Line]) -> None:
-    handles = [
-        Line2D([], [], color=line.colour, linestyle=line.style, linewidth=1.8)
-        for line in lines[:_MOST_IN_LEGEND]
-    ]
-    names = [line.caption for line in lines[:_MOST_IN_LEGEND]]
-    if len(lines) > _MOST_IN_LEGEND:
-        handles.append(Line2D([], [], linestyle="none"))
-        names.append(f"and {len(lines) - _MOST_IN_LEGEND} more ports")
-    for sign, marker, meaning in _BOUNDS:
-        if any(line.at_bound(sign).any() for line in lines):
-            handles.append(Line2D([], [], **_bound_look(marker, GREY)))
-            names.append(meaning)
-    if any(line.rows["no_value"].any() for line in lines):
-        handles.append(Line2D([], [], **_no_value_look(GREY)))
-        names.append("registered, no value")
+# -- many ports, a lane each -----------------------------------------------------------------------
+
+
+def _draw_lanes(ax: Axes, found: Sequence[Track], several: bool, dark: Sequence[str]) -> None:
+    """Lanes as high as each other in dB, so that fading compares; each around its own level."""
+    shown = found[:_MOST_LANES]
+    ranges = [_range(track) for track in shown]
+    span = max(high - low for low, high in ranges)
+    labels = _Labels(ax, shown)
+    shared = len({track.bands for track in shown}) == 1 and bool(shown[0].bands)
+    height = inches(ax)[1]
+    head = min(_ROW * HEIGHT / height, 0.2) if shared else 0.0
+    if shared:
+        labels.draw(shown[0].bands, 1 - head, head)
+        labels.draw_borders(shown[0].bands, 1 - head)
+    lane = (1 - head) / len(shown)
+    room, foot = 0.8 * lane, 0.15 * lane
+    size = float(np.clip(lane * height / 0.5, 0.5, 1.0))
+    gateways = list(dict.fromkeys(track.gateway for track in shown))
+    lines, marks = [], []
+    for number, (track, (low, high)) in enumerate(zip(shown, ranges, strict=True)):
+        bottom = 1 - head - (number + 1) * lane
+        least = (low + high - span) / 2
+        place = Affine2D().translate(0, -least).scale(1, room / span).translate(0, bottom + foot)
+        line = _Line(
+            track,
+            _port(track, several),
+            PALETTE[gateways.index(track.gateway) % len(PALETTE)],
+        )
+        lines.append(line)
+        line.draw(ax, blended_transform_factory(ax.transData, place + ax.transAxes), size)
+        if not shared:
+            labels.draw(track.bands, bottom, lane, lane=True)
+        if len(track.no_value):
+            line.draw_no_value(ax, bottom + 0.08 * lane, size)
+        for value in _reference(track, least, span, room * height):
+            marks.append((bottom + foot + room * (value - least) / span, minus(value)))
+    bottoms = 1 - head - (1 + np.arange(len(shown))) * lane
+    ax.hlines(bottoms[:-1], 0, 1, transform=ax.transAxes, color=FAINT, linewidth=0.7, zorder=1)
+    at = [place for place, _ in marks]
+    ax.hlines(at, 0, 1, transform=ax.transAxes, color="#e4e4e4", linewidth=0.7, zorder=0.9)
+    ax.set_ylim(0, 1)
+    ax.set_yticks(at, [words for _, words in marks], minor=True, fontsize=7.0)
+    ax.tick_params(axis="y", which="minor", length=2, color=FAINT, labelcolor=GREY)
+    row_names(ax, bottoms + lane / 2, [line.caption for line in lines], lane * height)
+    ax.tick_params(axis="y", which="major", pad=30 if marks else 4)
+    _dress(ax, shown)
+    ax.set_ylabel(f"received signal strength (dBm); a lane is {span / 0.8:.0f} dB high")
+    if len(found) > len(shown):
+        dark = [f"{len(found) - len(shown)} more ports have no room here", *dark]
+    legend_above(ax, *_entries([], shown, labels.key(), dark))
+
+
+def _range(track: Track) -> tuple[float, float]:
+    if track.empty:
+        return -83 - _LEAST_DB / 2, -83 + _LEAST_DB / 2
+    low, high = float(np.nanmin(track.value)) - 1, float(np.nanmax(track.value)) + 1
+    short = max(_LEAST_DB - (high - low), 0.0) / 2
+    return low - short, high + short
+
+
+def _reference(track: Track, low: float, span: float, room: float) -> Sequence[float]:
+    """The dBm to mark in a lane so many inches high; its median where there is room for one."""
+    if track.empty:
+        return ()
+    for step in (5, 10, 20):
+        if room * step / span > 0.14 and 2 * step < span:
+            return [value for value in range(-120, -40, step) if low < value < low + span]
+    return (round(float(np.nanmedian(track.value))),)
+
+
+# -- labels ----------------------------------------------------------------------------------------
+
+
+class _Labels:
+    """Bands of labels, and the key of those whose words have no room in any of their bands."""
+
+    def __init__(self, ax: Axes, found: Sequence[Track]) -> None:
+        self.ax = ax
+        start, end = _span(found)
+        points = 72 * inches(ax)[0] / (end - start).astype(float)
+        widest: dict[str, float] = {}
+        for band in (band for track in found for band in track.bands):
+            width = (band.end - band.start).astype(float) * points
+            widest[band.label] = max(width, widest.get(band.label, 0.0))
+        looks: list[dict[str, Any]] = [
+            {"facecolor": tint, "hatch": hatch} for hatch, tint in product(HATCHES, TINTS)
+        ]
+        self.looks = {label: looks[n % len(looks)] for n, label in enumerate(widest)}
+        self.untold = [
+            label for label, width in widest.items() if width < 0.55 * SMALL * len(label) + 8
+        ]
+
+    def draw(
+        self,
+        bands: Sequence[Band],
+        bottom: float,
+        height: float,
+        whose: str = "",
+        lane: bool = False,
+    ) -> None:
+        """Bands in a row of the axes, with captions; behind what is drawn if it is a lane."""
+        when: dict[str, list[tuple[Any, Any]]] = {}
+        for band in bands:
+            when.setdefault(band.label, []).append((band.start, band.end - band.start))
+        for label, spans in when.items():
+            self.ax.broken_barh(
+                spans,
+                (bottom, height) if lane else (bottom + 0.06 * height, 0.88 * height),
+                transform=self.ax.get_xaxis_transform(),
+                edgecolor="#999999",
+                linewidth=0,
+                zorder=0.5 if lane else 2.5,
+                **self.looks[label],
+            )
+        middle, size = (0.82, 6.5) if lane else (0.5, SMALL)
+        for band in sorted(bands, key=lambda band: band.start - band.end)[:_MOST_CAPTIONS]:
+            text = drawable(band.label) + whose
+            self.ax.add_artist(Caption(text, band, bottom + middle * height, size))
+
+    def draw_borders(self, bands: Sequence[Band], height: float) -> None:
+        """Lines through the axes, up to the bands, where one label ends and another begins."""
+        self.ax.vlines(
+            [band.start for band in bands[1:_MOST_CAPTIONS]],
+            0,
+            height,
+            transform=self.ax.get_xaxis_transform(),
+            color=FAINT,
+            linewidth=0.7,
+            zorder=1,
+        )
+
+    def key(self) -> list[tuple[Any, str]]:
+        """For the legend."""
+        told = [
+            (Patch(edgecolor="#999999", linewidth=0, **self.looks[label]), _short(label))
+            for label in self.untold[:_MOST_IN_KEY]
+        ]
+        more = len(self.untold) - len(told)
+        return [*told, (_nothing_to_see(), f"and {more} more labels")] if more else told
+
+
+def _short(words: str) -> str:
+    return shortened(drawable(words), 28)
+
+
+# -- axes ------------------------------------------------------------------------------------------
+
+
+def _span(found: Sequence[Track]) -> tuple[np.datetime64, np.datetime64]:
+    """The first time, and the last or the end of the last label, with some room around them."""
+    ends = [band.end for track in found for band in track.bands[-1:]]
+    start = min(track.times[0] for track in found)
+    end = max([*(track.times[-1] for track in found), *ends])
+    margin = max((end - start) / 100, (_LEAST_TIME - (end - start)) / 2)
+    return start - margin, end + margin
+
+
+def _scale(ax: Axes, found: Sequence[Track]) -> tuple[float, float]:
+    """The dBm to be shown: those of the values, and some room."""
+    valued = [track.value for track in found if not track.empty]
+    if not valued:
+        note(ax, "no signal values")
+        return -115.0, -49.0
+    low = min(float(np.nanmin(value)) for value in valued) - 2
+    high = max(float(np.nanmax(value)) for value in valued) + 2
+    short = max(_LEAST_DB - (high - low), 0.0) / 2
+    return low - short, high + short
+
+
+def _dress(ax: Axes, found: Sequence[Track]) -> None:
+    start, end = _span(found)
+    ax.set_xlim(start, end)  # type: ignore[arg-type]
+    time_axis(ax)
+    _name_axes(ax)
+
+
+def _name_axes(ax: Axes) -> None:
+    ax.set_xlabel("time (UTC)")
+    ax.set_ylabel("received signal strength (dBm)")
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+
+
+def _nothing_to_see() -> Line2D:
+    return Line2D([], [], linestyle="none")
+
+
+def _entries(
+    lines: Sequence[_Line], found: Sequence[Track], key: Any, dark: Sequence[str]
+) -> tuple[list[Any], list[str]]:
+    """Handles and words of the legend."""
+    entries = [(Line2D([], [], color=line.colour, linewidth=1.8), line.caption) for line in lines]
+    for number, (_, marker, meaning) in enumerate(_bounds(found[0])):
+        if any(len(_bounds(track)[number][0]) for track in found):
+            entries.append((Line2D([], [], **_bound_look(marker, GREY)), meaning))
+    if any(len(track.no_value) for track in found):
+        entries.append((Line2D([], [], **_no_value_look(GREY)), "registered, no value"))
+    entries += key
+    entries += [(_nothing_to_see(), words) for words in dark[:_MOST_DARK]]
+    return [handle for handle, _ in entries], [words for _, words in entries]
+
+
+def _legend_beside(ax: Axes, handles: list[Any], words: list[str]) -> None:
     columns = 1 + (len(handles) - 1) // _LEGEND_ROWS
-    figure = ax.figure
-    if isinstance(figure, Picture):
-        figure.set_figwidth(WIDTH + 2.2 * (columns - 1))
+    if isinstance(ax.figure, Picture):
+        ax.figure.set_figwidth(WIDTH + 2.2 * (columns - 1))
     legend = ax.legend(
         handles,
-        names,
+        words,
         loc="upper left",
         bbox_to_anchor=(1.005, 1.0),
         borderaxespad=0.0,
@@ -582,9 +521,3 @@ def _legend(ax: Axes, lines: Sequence[_Line]) -> None:
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-
-
-def _naive(times: pd.Series) -> np.ndarray[Any, Any]:
-    """UTC times as numpy keeps them, which is without a zone."""
-    naive: np.ndarray[Any, Any] = times.dt.tz_localize(None).to_numpy("datetime64[us]")
-    return naive

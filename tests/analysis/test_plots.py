@@ -18,7 +18,7 @@ from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from neogate_lab.analysis import canvas, plots
+from neogate_lab.analysis import artists, canvas, plots
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history import Store
 from neogate_lab.history.frames import frame_of
@@ -34,7 +34,7 @@ def row(tick, csq=15, *, port=1, every=10.0, **changes):
         "time": START + timedelta(seconds=tick * every),
         "gateway": "lab",
         "port": port,
-        "span": port + 1,
+        "span": None if port is None else port + 1,
         "ok": True,
         "registered": True,
         "signal_raw": csq if known else -1,
@@ -184,11 +184,11 @@ def test_a_lone_value_can_be_seen_in_a_long_history():
     assert drawn.get_marker() == "o"
 
 
-def test_lines_can_be_told_apart_by_colour_and_style():
-    ax = draw([row(t, port=p) for p in range(1, 33) for t in range(2)])
-    drawn = [line(ax, f"port {p}") for p in range(1, 33)]
-    assert len({each.get_color() for each in drawn[:7]}) == 7
-    assert len({(each.get_color(), str(each._dash_pattern)) for each in drawn}) == 32
+def test_lines_that_share_a_scale_differ_in_colour():
+    ax = draw([row(t, port=p) for p in range(1, 8) for t in range(2)])
+    drawn = [line(ax, f"port {p}") for p in range(1, 8)]
+    assert len({each.get_color() for each in drawn}) == 7
+    assert all(each.get_transform() == ax.transData for each in drawn)
 
 
 def test_the_number_of_artists_does_not_grow_with_the_history():
@@ -263,7 +263,7 @@ def bands(ax):
 
 def captions(ax):
     rendered(ax)
-    return [text for text in ax.texts + ax.artists if isinstance(text, plots._Caption)]
+    return [text for text in ax.texts + ax.artists if isinstance(text, artists.Caption)]
 
 
 def test_labels_are_bands_with_captions():
@@ -322,13 +322,151 @@ def test_a_band_too_small_for_a_letter_has_no_caption_and_does_not_fail():
     assert len(bands(ax)) == 3000
 
 
-def test_labels_of_many_ports_leave_room_for_the_values():
-    rows = [row(t, port=p, label=f"place {p}") for p in range(1, 33) for t in range(3)]
+def test_labels_of_seven_ports_leave_room_for_the_values():
+    rows = [row(t, port=p, label=f"place {p}") for p in range(1, 8) for t in range(3)]
     ax = draw(rows)
-    rendered(ax)
-    assert "the labels of 26 more ports have no room here" in texts(ax)
+    assert len(captions(ax)) == 7
     low, high = ax.get_ylim()
     assert (high - -83) / (high - low) < 0.8
+
+
+def legend(ax):
+    drawn = ax.get_legend()
+    return [text.get_text() for text in drawn.get_texts()] if drawn else []
+
+
+def test_labels_whose_bands_are_too_short_for_words_stand_in_the_legend():
+    rows = [row(t, label="south" if t // 5 % 2 else "north") for t in range(600)]
+    ax = draw(rows)
+    assert legend(ax) == ["port 1  MegaFon", "north", "south"]
+    north, south = ax.get_legend().get_patches()
+    assert north.get_facecolor() != south.get_facecolor()
+    tints = {tuple(each.get_facecolor()[0]) for each in ax.collections if len(each.get_facecolor())}
+    assert {north.get_facecolor(), south.get_facecolor()} <= tints
+    assert legend(draw([row(t, label="north") for t in range(600)])) == ["port 1  MegaFon"]
+
+
+def test_more_labels_than_the_legend_holds_are_counted():
+    ax = draw([row(t, label=f"{t // 3:04d}") for t in range(600)])
+    assert legend(ax)[-1] == "and 188 more labels"
+
+
+# -- lanes -----------------------------------------------------------------------------------------
+
+
+def lane(ax, name):
+    """The line's lowest and highest pixel, and where its name stands."""
+    drawn = line(ax, name)
+    heights = drawn.get_transform().transform(np.c_[np.zeros(len(drawn.get_ydata())),
+                                                    drawn.get_ydata()])[:, 1]  # fmt: skip
+    (tick,) = (each for each in ax.yaxis.get_major_ticks()
+               if each.label1.get_text().startswith(f"{name}  "))  # fmt: skip
+    return (
+        np.nanmin(heights),
+        ax.transData.transform((0, tick.get_loc()))[1],
+        np.nanmax(heights),
+    )
+
+
+def names(ax):
+    return [tick.label1.get_text() for tick in ax.yaxis.get_major_ticks()]
+
+
+def test_more_ports_than_colours_have_a_lane_each():
+    ax = draw([row(t, 1 + t % 20, port=p) for p in range(1, 33) for t in range(40)])
+    assert names(ax) == [f"port {p}  MegaFon" for p in range(1, 33)]
+    assert legend(ax) == []
+    rendered(ax)
+    above = np.inf
+    for port in range(1, 33):
+        low, name, high = lane(ax, f"port {port}")
+        assert low < name < high < above
+        above = low
+    assert list(line(ax, "port 9").get_ydata()[:2]) == [-111, -109]
+
+
+def test_ports_whose_lines_would_hide_each_other_have_lanes():
+    dense = [row(t, t % 3 + 10, port=p) for p in (1, 2) for t in range(2100)]
+    assert names(draw(dense)) == ["port 1  MegaFon", "port 2  MegaFon"]
+    assert legend(draw(dense[:2100])) == ["port 1  MegaFon"]  # alone it hides nothing
+
+
+def test_a_decibel_is_as_high_in_every_lane():
+    rows = [row(t, (10 + t % 2) if p % 2 else (20 + 4 * (t % 2)), port=p)
+            for p in range(1, 9) for t in range(9)]  # fmt: skip
+    ax = draw(rows)
+    rendered(ax)
+    calm, lively = (lane(ax, f"port {p}") for p in (1, 2))
+    assert (lively[2] - lively[0]) / (calm[2] - calm[0]) == pytest.approx(4)
+
+
+def test_a_low_lane_tells_the_level_that_its_line_is_around():
+    csq = {port: 6 + port % 16 for port in range(1, 33)}
+    ax = draw([row(t, each, port=port) for port, usual in csq.items()
+               for t, each in enumerate((5, usual, usual, usual, 25))])  # fmt: skip
+    rendered(ax)
+    told = zip(ax.yaxis.get_minorticklocs(), ax.get_yticklabels(minor=True), strict=True)
+    shown = {round(place, 6): text.get_text() for place, text in told}
+    for port, usual in csq.items():
+        dbm = -113 + 2 * usual
+        height = line(ax, f"port {port}").get_transform().transform((0, dbm))[1]
+        place = ax.transData.inverted().transform((0, height))[1]
+        assert shown[round(place, 6)] == f"−{-dbm}"
+
+
+def test_lanes_hold_labels_of_their_own():
+    rows = [row(t, port=p, label=f"place {p}") for p in range(1, 33) for t in range(30)]
+    ax = draw(rows)
+    shown = {caption.get_text(): caption.get_position()[1] for caption in captions(ax)}
+    assert list(shown) == [f"place {p}" for p in range(1, 33)]
+    for port in range(1, 33):
+        low, _, high = (ax.transAxes.inverted().transform((0, y))[1] for y in
+                        lane(ax, f"port {port}"))  # fmt: skip
+        assert low - 1 / 32 < shown[f"place {port}"] < high + 1 / 32
+
+
+def test_lanes_with_the_same_labels_share_a_row_above():
+    rows = [row(t, port=p, label="roof") for p in range(1, 10) for t in range(30)]
+    ax = draw(rows)
+    assert [caption.get_text() for caption in captions(ax)] == ["roof"]
+    (caption,) = captions(ax)
+    assert ax.transAxes.transform((0, caption.get_position()[1]))[1] > lane(ax, "port 1")[2]
+
+
+def test_registered_without_a_value_is_marked_in_its_own_lane():
+    ax = draw([row(t, None if (p, t) == (3, 4) else 9, port=p) for p in range(1, 9)
+               for t in range(9)])  # fmt: skip
+    rendered(ax)
+    (marks,) = [each for each in ax.lines if each.get_marker() == "|"]
+    height = marks.get_transform().transform((0, marks.get_ydata()[0]))[1]
+    assert lane(ax, "port 4")[2] < height < lane(ax, "port 3")[0]
+    assert legend(ax) == ["registered, no value"]
+
+
+def test_a_fleet_larger_than_a_picture_says_what_it_leaves_out():
+    rows = [row(t, port=p, gateway=f"g{g:02d}") for g in range(30) for p in (1, 2, 3, 4)
+            for t in range(2)]  # fmt: skip
+    ax = draw(rows)
+    assert len(names(ax)) == 100
+    assert "20 more ports have no room here" in legend(ax)
+
+
+@pytest.mark.parametrize("ports", [2, 20])
+def test_gateways_that_were_never_reached_are_named(ports):
+    rows = [row(t, port=p) for p in range(1, ports + 1) for t in range(3)]
+    dark = [failed(t, gateway="attic", port=None) for t in range(3)]
+    assert "attic: never reached" in legend(draw(rows + dark))
+    assert any("attic: never reached" in text for text in texts(draw(dark)))
+
+
+@pytest.mark.parametrize("ports", [4, 32])
+def test_given_axes_keep_their_figure_as_it_is(ports):
+    figure = Figure(figsize=(4, 3), layout="constrained")
+    own, other = figure.subplots(1, 2)
+    draw([row(t, port=p, label="x") for p in range(1, ports + 1) for t in range(3)], ax=own)
+    assert tuple(figure.get_size_inches()) == (4, 3)
+    assert figure.axes == [own, other]
+    figure.canvas.draw()
 
 
 # -- strangers' text -------------------------------------------------------------------------------
@@ -383,13 +521,15 @@ def test_time_is_utc_wherever_the_user_lives():
     assert "2026-11-20" in offset
 
 
-def test_the_legend_covers_no_data():
-    ax = draw([row(t, port=p) for p in range(1, 33) for t in range(3)])
+@pytest.mark.parametrize("ports", [7, 8])
+def test_the_legend_covers_no_data(ports):
+    rows = [row(t, None if t == 1 else 0, port=p) for p in range(1, ports + 1) for t in range(3)]
+    ax = draw(rows)
     renderer = rendered(ax)
-    box = ax.get_legend().get_window_extent(renderer)
-    assert box.x0 >= ax.get_window_extent(renderer).x1
+    box, data = (each.get_window_extent(renderer) for each in (ax.get_legend(), ax))
+    assert box.x0 >= data.x1 or box.y0 >= data.y1
     assert box.x1 <= ax.figure.bbox.x1
-    assert box.y0 >= 0
+    assert 0 <= box.y0 <= box.y1 <= ax.figure.bbox.y1
 
 
 def test_given_axes_are_drawn_on_and_returned():
