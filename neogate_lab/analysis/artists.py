@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Caption", "Stroke"]
 
-_PIECE = 2000
+_PIECE, _LONG = 2000, 16_000
+"""Points a piece, and in a stroke that pays for the pieces."""
 
 
 class Stroke(Line2D):
@@ -30,14 +31,14 @@ class Stroke(Line2D):
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw the pieces, each from where the one before ended, then the marks."""
-        if not self.get_visible():
-            return
         x, y = (np.asarray(each) for each in self.get_data(orig=False))
+        if len(x) < _LONG:
+            super().draw(renderer)
+            return
         for start in range(0, len(x) - 1, _PIECE):
             points = slice(start, start + _PIECE + 1)
             self._like(x[points], y[points], marker="").draw(renderer)
-        marks = self._like(x, y, linestyle="none")
-        marks.draw(renderer)
+        self._like(x, y, linestyle="none").draw(renderer)
         self.stale = False
 
     def _like(self, x: Any, y: Any, **changes: Any) -> Line2D:

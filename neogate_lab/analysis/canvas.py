@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 from datetime import UTC
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -23,6 +23,7 @@ __all__ = [
     "GREY",
     "HATCHES",
     "HEIGHT",
+    "MOST_LANES",
     "PALETTE",
     "SMALL",
     "TINTS",
@@ -30,12 +31,14 @@ __all__ = [
     "Picture",
     "drawable",
     "families",
+    "gateway_name",
     "inches",
     "legend_above",
     "minus",
     "note",
     "own_axes",
     "row_names",
+    "rows_high",
     "shortened",
     "time_axis",
 ]
@@ -52,6 +55,11 @@ HATCHES = ("", "////", "....")
 SMALL = 8.5
 WIDTH, HEIGHT = 10.0, 4.5
 
+MOST_LANES = 100
+"""So many ports have a row of their own; the letters would be too small to read."""
+
+_LEAST_SIZE = 5.0
+_ROWS_AT_EASE = 12
 _BESIDE_EACH_OTHER = 6
 
 
@@ -75,24 +83,37 @@ def inches(ax: Axes) -> tuple[float, float]:
     return box.width * width, box.height * height
 
 
-def row_names(ax: Axes, places: Any, names: Sequence[str], room: float) -> None:
-    """Names of rows that are `room` inches high, in any script: smaller, then only some of them."""
-    size = float(np.clip(0.8 * 72 * room, 5.0, SMALL))
-    step = max(1, int(np.ceil(5.0 / (0.8 * 72 * room))))
+def gateway_name(name: object) -> str:
+    """A gateway's name as rows and lines bear it."""
+    return shortened(drawable(str(name)), 24)
+
+
+def rows_high(count: int, each: float) -> float:
+    """Inches for so many rows: `each` has less as they get many, so that a picture fits a page."""
+    return each * min(float(count), math.sqrt(_ROWS_AT_EASE * count))
+
+
+def row_names(ax: Axes, names: Sequence[str], places: Any) -> float:
+    """Name rows, in any script: smaller where rows are low, then only some; the size of letters."""
+    lines = max((name.count("\n") + 1 for name in names), default=1)
+    room = 0.8 * 72 * inches(ax)[1] / max(len(names), 1) / lines
+    size = min(max(room, _LEAST_SIZE), SMALL)
+    step = math.ceil(_LEAST_SIZE / room)
     ax.set_yticks(places[::step], names[::step], fontsize=size, fontfamily=families())
     for tick in ax.yaxis.get_major_ticks():
         tick.label1.set_parse_math(False)
         tick.label2.set_parse_math(False)
     ax.tick_params(axis="y", length=0)
+    return size
 
 
-def legend_above(ax: Axes, handles: Sequence[Any], words: Sequence[str]) -> None:
+def legend_above(ax: Axes, handles: Sequence[Any], words: Sequence[str] = ()) -> None:
     """A legend over the axes, a few beside each other; none if there is nothing to tell."""
     if not handles:
         return
     legend = ax.legend(
         handles,
-        words,
+        words or [str(handle.get_label()) for handle in handles],
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
         frameon=False,

@@ -6,6 +6,7 @@ Each takes what `signal_summary` takes, draws on `ax` or on a figure of its own,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,19 @@ from neogate_lab.analysis import comparison as comparisons
 from neogate_lab.analysis import summaries
 from neogate_lab.analysis.canvas import (
     GREY,
+    MOST_LANES,
     PALETTE,
     SMALL,
     drawable,
     families,
+    gateway_name,
+    legend_above,
+    minus,
     note,
     own_axes,
+    row_names,
+    rows_high,
+    shortened,
     time_axis,
 )
 from neogate_lab.analysis.tables import Data, column_of, fetch, opened, utc
@@ -33,10 +41,10 @@ from neogate_lab.analysis.tables import Data, column_of, fetch, opened, utc
 __all__ = ["availability_strip", "comparison", "delivery", "distribution", "heatmap"]
 
 _MOST_DAYS = 62
-_MOST_ROWS = 24
+_MOST_ROWS = 64
 
 _KINDS = {
-    "not_registered": ("#D55E00", "", "not registered"),
+    "not_registered": ("#D55E00", "xx", "not registered"),
     "down": ("#E69F00", "//", "down"),
     "no_sim": ("#CC79A7", "\\\\", "no SIM"),
     "power_off": ("#000000", "", "power off"),
@@ -131,7 +139,7 @@ def distribution(data: Data, by: str = "label", ax: Axes | None = None) -> Axes:
         return _empty(ax, "no measurements")
     rows = list(shown.sort_index().index)[:_MOST_ROWS]
     if ax is None:
-        ax = own_axes(1.4 + 0.75 * max(len(rows), 2))
+        ax = own_axes(1.4 + rows_high(max(len(rows), 2), 0.75))
     value = counts["value"]
     low = float(value.min()) if value.notna().any() else -113.0
     high = float(value.max()) if value.notna().any() else -51.0
@@ -145,30 +153,29 @@ def distribution(data: Data, by: str = "label", ax: Axes | None = None) -> Axes:
         share = part["count"] / part["count"].sum() / top * 0.85
         base = len(rows) - 1 - number
         known = part["value"].notna()
-        colour = PALETTE[number % (len(PALETTE) - 1)]
-        ax.bar(part["value"][known], share[known], 1.7, bottom=base, color=colour)
+        ax.bar(part["value"][known], share[known], 1.7, bottom=base, color=PALETTE[0])
         if (~known).any():
             ax.bar(silent_at, share[~known].sum(), 1.7, bottom=base, color="white",
-                   edgecolor=colour, hatch="///", linewidth=1)  # fmt: skip
+                   edgecolor=PALETTE[0], hatch="///", linewidth=1)  # fmt: skip
         if known.any():
             middle = _weighted_median(part["value"][known], part["count"][known])
             ax.plot([middle, middle], [base, base + 0.9], color="black", linewidth=1.4)
-            ax.annotate(_minus(middle), (middle, base + 0.9), xytext=(3, -7),
+            ax.annotate(minus(middle), (middle, base + 0.9), xytext=(3, -7),
                         textcoords="offset points", fontsize=SMALL,
                         path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
         ax.axhline(base, color="#cccccc", linewidth=0.7, zorder=0)
     words = [f"port {name}" if by == "port" else str(name) for name in rows]
     names = [drawable(name) or f"(no {by})" for name in words]
     totals = [int(shown[name]) for name in rows]
-    ticks = [f"{n[:30]}\nn = {t:,}" for n, t in zip(names, totals, strict=True)]
-    _row_names(ax, list(reversed(ticks)), 0.4)
+    ticks = [f"{shortened(n, 30)}\nn = {t:,}" for n, t in zip(names, totals, strict=True)]
+    _name_rows(ax, ticks, 0.4)
     ax.set_ylim(-0.08, len(rows) + 0.05)
     if counts["value"].isna().any():
         ax.set_xlim(silent_at - 3, high + 4)
         scale = [t for t in range(-110, -50, 10) if low - 3 <= t <= high + 3]
         ax.set_xticks(
             [silent_at, *scale],
-            ["no value", *map(_minus, scale)],
+            ["no value", *map(minus, scale)],
         )
     ax.set_xlabel("received signal strength (dBm); the line is the median")
     _left_out(ax, len(shown) - len(rows))
@@ -207,8 +214,16 @@ def strip(
     shares: dict[Any, float] = share.set_index(["gateway", "port"])["availability"].to_dict()
     several = spans["gateway"].nunique() > 1
     ports = list(spans[["gateway", "port"]].itertuples(index=False, name=None))
+    hidden = len(ports[MOST_LANES:])
+    ports = ports[:MOST_LANES]
     if ax is None:
-        ax = own_axes(1.6 + 0.34 * max(len(ports), 3))
+        ax = own_axes(1.6 + rows_high(max(len(ports), 3), 0.34))
+    names = [
+        ("no port known" if port == _UNKNOWN else f"port {port}")
+        + (f" · {gateway_name(gateway)}" if several else "")
+        for gateway, port in ports
+    ]
+    size = _name_rows(ax, names)
     start, end = spans["first"].min(), spans["last"].max()
     pixel = (end - start) / 1500  # an outage narrower than that shows all the same
     seen: set[str] = set()
@@ -234,24 +249,19 @@ def strip(
         known = shares.get((gateway, port), np.nan)
         text = "not measured" if np.isnan(known) else _percent(known)
         ax.annotate(text, (1.005, base + 0.36), xycoords=ax.get_yaxis_transform(), va="center",
-                    fontsize=SMALL, annotation_clip=False)  # fmt: skip
-    names = [
-        ("no port known" if port == _UNKNOWN else f"port {port}")
-        + (f" · {drawable(str(gateway))[:20]}" if several else "")
-        for gateway, port in ports
-    ]
-    _row_names(ax, list(reversed(names)), 0.0)
+                    fontsize=size, annotation_clip=False)  # fmt: skip
     ax.set_ylim(-0.6, len(ports) - 0.4)
     time_axis(ax)
     ax.set_xlim(_naive(start), _naive(max(end, start + pd.Timedelta(seconds=4))))
     ax.set_xlabel("time (UTC); at the right: registered ÷ answered")
+    _left_out(ax, hidden)
     handles = [Patch(color=_REGISTERED, label="registered")]
     handles += [
         Patch(facecolor=colour, hatch=hatch, edgecolor="#999999", linewidth=0, label=label)
         for kind, (colour, hatch, label) in _KINDS.items()
         if kind in seen
     ]
-    _legend_above(ax, handles)
+    legend_above(ax, handles)
     _bare(ax, "top", "right", "left")
     return ax
 
@@ -276,7 +286,7 @@ def comparison(
     whole = comparisons.compare(data, a, b, by=by, overall=overall)
     answer = whole.iloc[:_MOST_ROWS]
     if ax is None:
-        ax = own_axes(1.5 + 0.62 * max(len(answer), 2))
+        ax = own_axes(1.5 + rows_high(max(len(answer), 2), 0.62))
     known = answer[["difference_db", "ci_low", "ci_high"]].dropna()
     # An interval that says nothing would make the others too small to be seen.
     reach = 4.0
@@ -289,7 +299,7 @@ def comparison(
         base = len(answer) - 1 - number
         several = answer["gateway"].nunique() > 1
         name = "all ports" if pd.isna(row["port"]) else f"port {row['port']}"
-        names.append(name + (f" · {drawable(str(row['gateway']))[:20]}" if several else ""))
+        names.append(name + (f" · {gateway_name(row['gateway'])}" if several else ""))
         middle, low, high = (row[n] for n in ("difference_db", "ci_low", "ci_high"))
         if middle == middle:
             sure = low > 0 or high < 0
@@ -304,10 +314,10 @@ def comparison(
         ax.text(0.5, base + 0.24, verdict, fontsize=SMALL, ha="center",
                 transform=ax.get_yaxis_transform(), parse_math=False, fontfamily=families(),
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
-    _row_names(ax, list(reversed(names)), 0.0)
+    _name_rows(ax, names)
     ax.set_ylim(-0.5, len(answer) - 0.35)
     ax.set_xlim(-reach, reach)
-    left, right = (drawable(str(each))[:24] for each in (a, b))
+    left, right = (shortened(drawable(str(each)), 24) for each in (a, b))
     label = ax.set_xlabel(
         f"←  {left} better        difference (dB), grey: less than one step of CSQ        "
         f"{right} better  →",
@@ -320,7 +330,7 @@ def comparison(
         Line2D([], [], color=PALETTE[0], marker="o", markerfacecolor="white", markeredgewidth=1.8,
                linewidth=2.4, label="the interval holds zero"),
     ]  # fmt: skip
-    _legend_above(ax, handles)
+    legend_above(ax, handles)
     _bare(ax, "top", "right", "left")
     return ax
 
@@ -345,7 +355,7 @@ def delivery(data: Data, ax: Axes | None = None) -> Axes:
     if answer.empty:
         return _empty(ax, "no SMS")
     if ax is None:
-        ax = own_axes(1.5 + 0.42 * max(len(answer), 2))
+        ax = own_axes(1.5 + rows_high(max(len(answer), 2), 0.42))
     several = answer["gateway"].nunique() > 1
     base = np.arange(len(answer))[::-1]
     left = np.zeros(len(answer))
@@ -362,15 +372,16 @@ def delivery(data: Data, ax: Axes | None = None) -> Axes:
             ax.annotate(f"{_percent(share)} sent", (total, y), xytext=(5, 0), va="center",
                         textcoords="offset points", fontsize=SMALL)  # fmt: skip
     names = [
-        f"port {row['port']}" + (f" · {drawable(str(row['gateway']))[:20]}" if several else "")
+        f"port {row['port']}" + (f" · {gateway_name(row['gateway'])}" if several else "")
         for row in answer.to_dict("records")
     ]
-    _row_names(ax, list(reversed(names)), 0.0)
+    _name_rows(ax, names)
     ax.set_xlim(0, float(left.max()) * 1.16)
+    ax.set_ylim(-0.6, len(answer) - 0.4)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("SMS; at the bars: sent ÷ (sent, failed and unknown)")
     _left_out(ax, len(whole) - len(answer))
-    _legend_above(ax, handles)
+    legend_above(ax, handles)
     _bare(ax, "top", "right", "left")
     return ax
 
@@ -403,23 +414,15 @@ def _percent(share: float) -> str:
     return f"{text.removesuffix('.0')} %"
 
 
-def _minus(number: float) -> str:
-    """A whole number as matplotlib writes them on axes."""
-    return f"{number:.0f}".replace("-", "\N{MINUS SIGN}")
-
-
 def _weighted_median(value: pd.Series, count: pd.Series) -> float:
     order = np.argsort(value.to_numpy(), kind="stable")
     upto = np.cumsum(count.to_numpy()[order])
     return float(value.to_numpy()[order][np.searchsorted(upto, upto[-1] / 2)])
 
 
-def _row_names(ax: Axes, names: list[str], offset: float) -> None:
-    ax.set_yticks(np.arange(len(names)) + offset, names, fontsize=SMALL, fontfamily=families())
-    for tick in ax.yaxis.get_major_ticks():
-        tick.label1.set_parse_math(False)
-        tick.label2.set_parse_math(False)
-    ax.tick_params(axis="y", length=0)
+def _name_rows(ax: Axes, names: Sequence[Any], offset: float = 0.0) -> float:
+    """From the top down; the size of letters."""
+    return row_names(ax, names, np.arange(len(names))[::-1] + offset)
 
 
 def _left_out(ax: Axes, rows: int) -> None:
@@ -427,11 +430,6 @@ def _left_out(ax: Axes, rows: int) -> None:
         ax.annotate(f"{rows} more have no room here", (1, 0), xytext=(0, -34), ha="right",
                     xycoords="axes fraction", textcoords="offset points", va="bottom",
                     fontsize=SMALL, color=GREY, annotation_clip=False)  # fmt: skip
-
-
-def _legend_above(ax: Axes, handles: list[Any]) -> None:
-    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.0, 1.0), frameon=False,
-              ncols=len(handles), fontsize=SMALL, borderaxespad=0.2)  # fmt: skip
 
 
 def _bare(ax: Axes, *sides: str) -> None:

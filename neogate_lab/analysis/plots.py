@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, NullLocator
 from matplotlib.transforms import Affine2D, Transform, blended_transform_factory
 
@@ -25,6 +26,7 @@ from neogate_lab.analysis.canvas import (
     GREY,
     HATCHES,
     HEIGHT,
+    MOST_LANES,
     PALETTE,
     SMALL,
     TINTS,
@@ -32,6 +34,7 @@ from neogate_lab.analysis.canvas import (
     Picture,
     drawable,
     families,
+    gateway_name,
     inches,
     legend_above,
     minus,
@@ -65,10 +68,8 @@ _LEAST_TIME = np.timedelta64(4, "s")
 _FEW = 240
 """Up to so many measurements a line, each one is marked."""
 
-_DENSE = 2000
-"""Lines of more values than this, two or three to a pixel, are bands that hide each other."""
-
-_MOST_LANES = 100
+_DENSE = 4000
+"""Lines of more values than this, five to a pixel, are bands that hide each other."""
 
 _ROW, _LANE = 0.065, 0.035
 """Heights of a row of labels and of a lane of marks, as parts of axes of the usual height."""
@@ -118,11 +119,11 @@ def signal_history(data: Data, ax: Axes | None = None) -> Axes:
         `data` is neither, or lacks columns of the table `signal`.
     """
     found, dark = tracks(data)
-    dark = [f"{_gateway(name)}: never reached" for name in dark]
+    dark = [f"{gateway_name(name)}: never reached" for name in dark]
     crowded = _crowded(found)
     if ax is None:
         # Lanes get lower as they get more; a hundred are still as high as their names.
-        rows = min(len(found), _MOST_LANES)
+        rows = min(len(found), MOST_LANES)
         ax = own_axes(HEIGHT * max(1.0, np.sqrt(rows / 8)) if crowded else HEIGHT)
     if not found:
         return _nothing(ax, dark)
@@ -139,10 +140,6 @@ def _crowded(found: Sequence[Track]) -> bool:
     return len(found) > len(PALETTE) or (len(found) > 1 and longest > _DENSE)
 
 
-def _gateway(name: str) -> str:
-    return shortened(drawable(name), 24)
-
-
 def _nothing(ax: Axes, dark: Sequence[str]) -> Axes:
     note(ax, "\n".join(["no measurements", *dark[:_MOST_DARK]]))
     ax.xaxis.set_major_locator(NullLocator())
@@ -154,7 +151,7 @@ def _nothing(ax: Axes, dark: Sequence[str]) -> Axes:
 # -- one port --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Line:
     """A track and its looks."""
 
@@ -281,11 +278,39 @@ def _draw_together(ax: Axes, found: Sequence[Track], several: bool, dark: Sequen
     ax.grid(axis="y", color="#e4e4e4", linewidth=0.7)
     ax.set_axisbelow(True)
     _dress(ax, found)
+    _number(ax, lines)
     _legend_beside(ax, *_entries(lines, found, labels.key(), dark))
 
 
+def _number(ax: Axes, lines: Sequence[_Line]) -> None:
+    """The port at the end of each line, for readers and printers without colours."""
+    valued = [line for line in lines if not line.track.empty]
+    if len({line.track.port for line in valued}) < max(len(valued), 2):
+        return  # nothing to tell apart, or not by its number
+    low, high = ax.get_ylim()
+    apart = 1.2 * SMALL / 72 / inches(ax)[1] * (high - low)
+    free = -np.inf
+    ends = {line: np.flatnonzero(~np.isnan(line.track.value))[-1] for line in valued}
+    for line in sorted(valued, key=lambda line: float(line.track.value[ends[line]])):
+        place = max(float(line.track.value[ends[line]]), free)
+        free = place + apart
+        ax.annotate(
+            str(line.track.port),
+            (line.track.times[ends[line]], place),
+            xytext=(3, 0),
+            textcoords="offset points",
+            verticalalignment="center",
+            fontsize=SMALL,
+            fontweight="bold",
+            color=line.colour,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+            annotation_clip=False,
+            zorder=4,
+        )
+
+
 def _port(track: Track, several: bool) -> str:
-    return f"port {track.port}" + (f" · {_gateway(track.gateway)}" if several else "")
+    return f"port {track.port}" + (f" · {gateway_name(track.gateway)}" if several else "")
 
 
 def _ports(owners: Sequence[Track], several: bool) -> str:
@@ -307,7 +332,7 @@ class _Decibels(MaxNLocator):
 
 def _draw_lanes(ax: Axes, found: Sequence[Track], several: bool, dark: Sequence[str]) -> None:
     """Lanes as high as each other in dB, so that fading compares; each around its own level."""
-    shown = found[:_MOST_LANES]
+    shown = found[:MOST_LANES]
     ranges = [_range(track) for track in shown]
     span = max(high - low for low, high in ranges)
     labels = _Labels(ax, shown)
@@ -346,7 +371,7 @@ def _draw_lanes(ax: Axes, found: Sequence[Track], several: bool, dark: Sequence[
     ax.set_ylim(0, 1)
     ax.set_yticks(at, [words for _, words in marks], minor=True, fontsize=7.0)
     ax.tick_params(axis="y", which="minor", length=2, color=FAINT, labelcolor=GREY)
-    row_names(ax, bottoms + lane / 2, [line.caption for line in lines], lane * height)
+    row_names(ax, [line.caption for line in lines], bottoms + lane / 2)
     ax.tick_params(axis="y", which="major", pad=30 if marks else 4)
     _dress(ax, shown)
     ax.set_ylabel(f"received signal strength (dBm); a lane is {span / 0.8:.0f} dB high")
@@ -513,7 +538,7 @@ def _legend_beside(ax: Axes, handles: list[Any], words: list[str]) -> None:
         handles,
         words,
         loc="upper left",
-        bbox_to_anchor=(1.005, 1.0),
+        bbox_to_anchor=(1.02, 1.0),
         borderaxespad=0.0,
         frameon=False,
         ncols=columns,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import ibis
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 import neogate_lab as ng
@@ -171,6 +174,68 @@ def test_delivery_counts_fates():
     assert "no SMS" in texts(plots.delivery(messages()))
 
 
+# -- many rows -------------------------------------------------------------------------------------
+
+
+def row_names(ax):
+    return [tick.label1.get_text() for tick in ax.yaxis.get_major_ticks()]
+
+
+def overlaps(ax):
+    """Whether the names of two rows lie on each other."""
+    ax.figure.canvas.draw()
+    boxes = [tick.label1.get_window_extent() for tick in ax.yaxis.get_major_ticks()]
+    boxes.sort(key=lambda box: box.y0)
+    return any(low.y1 > high.y0 + 1 for low, high in pairwise(boxes))
+
+
+def largest_box():
+    rows = [row(10 * t, 10 + t % 3, port=p, label="sill" if t < 9 else "roof")
+            for t in range(18) for p in range(1, 33)]  # fmt: skip
+    return frame(rows)
+
+
+MANY = {
+    "availability_strip": plots.availability_strip,
+    "distribution": lambda data, ax=None: plots.distribution(data, by="port", ax=ax),
+    "comparison": lambda data, ax=None: plots.comparison(data, "sill", "roof", ax=ax),
+    "signal_history": plots.signal_history,
+}
+
+
+@pytest.mark.parametrize("chart", MANY)
+def test_the_largest_gateway_has_a_row_a_port_on_one_page(chart):
+    ax = MANY[chart](largest_box())
+    assert [int(name.split()[1]) for name in row_names(ax)] == list(range(1, 33))
+    assert not overlaps(ax)
+    assert ax.figure.get_size_inches()[1] < 17
+    assert not any("no room" in text for text in texts(ax))
+
+
+@pytest.mark.parametrize("chart", MANY)
+def test_names_of_rows_shrink_where_the_axes_given_are_small(chart):
+    figure = Figure(figsize=(5, 3), layout="constrained")
+    ax = MANY[chart](largest_box(), ax=figure.add_subplot())
+    assert tuple(figure.get_size_inches()) == (5, 3)
+    assert not overlaps(ax)
+
+
+def test_a_fleet_larger_than_a_strip_says_what_it_leaves_out():
+    rows = [row(10 * t, gateway=f"g{g:02d}", port=p) for g in range(30) for p in (1, 2, 3, 4)
+            for t in (0, 1)]  # fmt: skip
+    ax = plots.availability_strip(frame(rows))
+    assert len(row_names(ax)) == 100
+    assert "20 more have no room here" in texts(ax)
+
+
+def test_gateways_that_differ_at_the_end_of_their_names_stay_apart():
+    gateways = [f"north tower of the office building {n}" for n in (1, 2)]
+    rows = [row(10 * t, gateway=name) for name in gateways for t in range(3)]
+    for ax in (plots.availability_strip(frame(rows)), plots.signal_history(frame(rows))):
+        shown = {text for text in texts(ax) if text.startswith("port 1 · north")}
+        assert len(shown) == 2
+
+
 # -- a million points ------------------------------------------------------------------------------
 
 
@@ -194,6 +259,7 @@ def test_long_lines_are_drawn_by_their_extremes_and_look_the_same(monkeypatch, h
     assert max(len(line.get_xdata()) for line in ax.lines) < 65_000
     drawn = pixels(ax)
     monkeypatch.setattr(plots, "_COLUMNS_OF_PIXELS", ticks)
+    monkeypatch.setattr(plots, "Stroke", Line2D)
     raw = pixels(ng.plots.signal_history(data))
     ink = (raw < 250).any(axis=2)
     # Shades at the edges of strokes that lie on each other may be lighter or darker by a bit.

@@ -191,6 +191,21 @@ def test_lines_that_share_a_scale_differ_in_colour():
     assert all(each.get_transform() == ax.transData for each in drawn)
 
 
+def test_lines_bear_their_port_at_their_end_for_readers_without_colours():
+    ax = draw([row(t, 10 + p // 2, port=p) for p in range(1, 5) for t in range(20)])
+    marks = {text.get_text(): text.xy for text in ax.texts if text.get_text().isdigit()}
+    assert list(marks) == ["1", "2", "3", "4"]
+    heights = [ax.transData.transform((0, y))[1] for _, y in marks.values()]
+    assert np.diff(heights).min() > canvas.SMALL / 72 * ax.figure.dpi  # 2 and 3 end as high
+    assert {time for time, _ in marks.values()} == {np.datetime64("2026-11-20T08:03:10")}
+
+
+def test_one_line_alone_and_ports_of_two_gateways_bear_no_number():
+    both = [row(t, gateway=name) for name in ("lab", "attic") for t in range(3)]
+    for rows in ([row(t) for t in range(3)], both):
+        assert [text for text in draw(rows).texts if text.get_text()] == []
+
+
 def test_the_number_of_artists_does_not_grow_with_the_history():
     small, large = (draw([row(t, t % 32) for t in range(n)]) for n in (64, 6400))
     assert len(small.get_children()) == len(large.get_children())
@@ -386,9 +401,9 @@ def test_more_ports_than_colours_have_a_lane_each():
 
 
 def test_ports_whose_lines_would_hide_each_other_have_lanes():
-    dense = [row(t, t % 3 + 10, port=p) for p in (1, 2) for t in range(2100)]
+    dense = [row(t, t % 3 + 10, port=p) for p in (1, 2) for t in range(4100)]
     assert names(draw(dense)) == ["port 1  MegaFon", "port 2  MegaFon"]
-    assert legend(draw(dense[:2100])) == ["port 1  MegaFon"]  # alone it hides nothing
+    assert legend(draw(dense[:4100])) == ["port 1  MegaFon"]  # alone it hides nothing
 
 
 def test_a_decibel_is_as_high_in_every_lane():
