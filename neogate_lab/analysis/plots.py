@@ -68,8 +68,8 @@ _LEAST_TIME = np.timedelta64(4, "s")
 _FEW = 240
 """Up to so many measurements a line, each one is marked."""
 
-_DENSE = 4000
-"""Lines of more values than this, five to a pixel, are bands that hide each other."""
+_RESTLESS = 4000.0
+"""A line that goes up and down by so many dB in all, five to a pixel, hides others like a band."""
 
 _ROW, _LANE = 0.065, 0.035
 """Heights of a row of labels and of a lane of marks, as parts of axes of the usual height."""
@@ -96,8 +96,8 @@ def signal_history(data: Data, ax: Axes | None = None) -> Axes:
     (CSQ 0: at most -113 dBm, CSQ 31: at least -51 dBm; 3GPP TS 27.007 §8.5), ticks below a line
     mark a port that was registered but gave no value. Labels stand in bands.
 
-    Up to seven ports share one scale. More ports, or several whose lines are too dense to lie on
-    each other, have a lane each: one under the other, all of the same height in dB.
+    Up to seven ports share one scale. More ports, or several whose lines are too restless to lie
+    on each other, have a lane each: one under the other, all of the same height in dB.
 
     Parameters
     ----------
@@ -136,8 +136,9 @@ def signal_history(data: Data, ax: Axes | None = None) -> Axes:
 
 
 def _crowded(found: Sequence[Track]) -> bool:
-    longest = max((len(track.times) for track in found), default=0)
-    return len(found) > len(PALETTE) or (len(found) > 1 and longest > _DENSE)
+    if len(found) < 2 or len(found) > len(PALETTE):
+        return len(found) > 1
+    return any(np.nansum(np.abs(np.diff(track.value))) > _RESTLESS for track in found)
 
 
 def _nothing(ax: Axes, dark: Sequence[str]) -> Axes:

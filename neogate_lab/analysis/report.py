@@ -53,7 +53,7 @@ _STRETCHES = 1500
 _MOST_COMPARED = 300_000
 """Rows of one comparison; of more, stretches all over are taken."""
 
-_PORTS_A_PICTURE = 7
+_PORTS_A_PICTURE = 32
 _FEW_PORTS = 4
 """So many have pictures of their own."""
 
@@ -562,7 +562,7 @@ def _comparisons(copies: _Copies) -> dict[str, Any]:
             for gateway, port in shown[["gateway", "port"]].itertuples(index=False)
         ]
         picture = None
-        if 0 < len(shown) <= 2 * _PORTS_A_PICTURE:
+        if 0 < len(shown) <= _PORTS_A_PICTURE:
             picture = _picture(
                 charts.comparison(table, a, b),
                 "Difference in dB and its 95 % interval, a row a port. The table below holds the "

@@ -404,6 +404,8 @@ def test_ports_whose_lines_would_hide_each_other_have_lanes():
     dense = [row(t, t % 3 + 10, port=p) for p in (1, 2) for t in range(4100)]
     assert names(draw(dense)) == ["port 1  MegaFon", "port 2  MegaFon"]
     assert legend(draw(dense[:4100])) == ["port 1  MegaFon"]  # alone it hides nothing
+    calm = [row(t, t // 1000 + 10, port=p) for p in (1, 2) for t in range(4100)]
+    assert legend(draw(calm)) == ["port 1  MegaFon", "port 2  MegaFon"]
 
 
 def test_a_decibel_is_as_high_in_every_lane():
