@@ -107,7 +107,7 @@ def heatmap(data: Data, ax: Axes | None = None) -> Axes:
     step = 1 + (len(names) - 1) // 31
     ax.set_yticks(np.arange(len(names))[::step] + 0.5, names[::step], fontsize=SMALL)
     ax.set_xlabel("hour of the day (UTC)")
-    ax.figure.colorbar(mesh, ax=ax, label="median signal strength (dBm)", pad=0.02)
+    ax.figure.colorbar(mesh, ax=ax, label="median signal\nstrength (dBm)", pad=0.02)
     _bare(ax, "top", "right", "left", "bottom")
     return ax
 
@@ -286,7 +286,8 @@ def comparison(
     whole = comparisons.compare(data, a, b, by=by, overall=overall)
     answer = whole.iloc[:_MOST_ROWS]
     if ax is None:
-        ax = own_axes(1.5 + rows_high(max(len(answer), 2), 0.62))
+        rows = max(len(answer), 2)
+        ax = own_axes(1.5 + max(rows_high(rows, 0.62), 0.34 * rows))  # a verdict over each bar
     known = answer[["difference_db", "ci_low", "ci_high"]].dropna()
     # An interval that says nothing would make the others too small to be seen.
     reach = 4.0
@@ -311,9 +312,10 @@ def comparison(
                     color=PALETTE[0], markerfacecolor=PALETTE[0] if sure else "white")  # fmt: skip
         verdict = drawable(str(row["verdict"]))
         verdict = verdict if len(verdict) <= 132 else verdict[:131] + "…"
-        ax.text(0.5, base + 0.24, verdict, fontsize=SMALL, ha="center",
-                transform=ax.get_yaxis_transform(), parse_math=False, fontfamily=families(),
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
+        ax.annotate(verdict, (0.5, base), xycoords=ax.get_yaxis_transform(), xytext=(0, 10.5),
+                    textcoords="offset points", ha="center", va="center", fontsize=SMALL,
+                    parse_math=False, fontfamily=families(),
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0})  # fmt: skip
     _name_rows(ax, names)
     ax.set_ylim(-0.5, len(answer) - 0.35)
     ax.set_xlim(-reach, reach)
