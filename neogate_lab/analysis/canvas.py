@@ -60,7 +60,7 @@ MOST_LANES = 100
 
 _LEAST_SIZE = 5.0
 _ROWS_AT_EASE = 12
-_BESIDE_EACH_OTHER = 6
+_WORDS_WIDE = 1.25
 
 
 def shortened(text: str, most: int) -> str:
@@ -117,7 +117,7 @@ def legend_above(ax: Axes, handles: Sequence[Any], words: Sequence[str] = ()) ->
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
         frameon=False,
-        ncols=min(len(handles), _BESIDE_EACH_OTHER),
+        ncols=min(len(handles), max(int(inches(ax)[0] / _WORDS_WIDE), 1)),
         prop=FontProperties(family=families(), size=SMALL),
         borderaxespad=0.2,
     )

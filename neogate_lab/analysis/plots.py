@@ -290,14 +290,17 @@ def _number(ax: Axes, lines: Sequence[_Line]) -> None:
         return  # nothing to tell apart, or not by its number
     low, high = ax.get_ylim()
     apart = 1.2 * SMALL / 72 / inches(ax)[1] * (high - low)
-    free = -np.inf
-    ends = {line: np.flatnonzero(~np.isnan(line.track.value))[-1] for line in valued}
-    for line in sorted(valued, key=lambda line: float(line.track.value[ends[line]])):
-        place = max(float(line.track.value[ends[line]]), free)
-        free = place + apart
+    ends = [np.flatnonzero(~np.isnan(line.track.value))[-1] for line in valued]
+    level = np.array([line.track.value[end] for line, end in zip(valued, ends, strict=True)])
+    order = np.argsort(level, kind="stable")
+    steps = apart * np.arange(len(order))
+    # Upwards until none lies on another; back down where that leads out of the axes.
+    level[order] = np.maximum.accumulate(level[order] - steps) + steps
+    level[order] = np.minimum(level[order], high - steps[::-1])
+    for line, end, place in zip(valued, ends, level, strict=True):
         ax.annotate(
             str(line.track.port),
-            (line.track.times[ends[line]], place),
+            (line.track.times[end], place),
             xytext=(3, 0),
             textcoords="offset points",
             verticalalignment="center",
@@ -391,7 +394,7 @@ def _range(track: Track) -> tuple[float, float]:
 
 def _reference(track: Track, low: float, span: float, room: float) -> Sequence[float]:
     """The dBm to mark in a lane so many inches high; its median where there is room for one."""
-    if track.empty:
+    if track.empty or room < 0.1:
         return ()
     for step in (5, 10, 20):
         if room * step / span > 0.14 and 2 * step < span:
@@ -413,13 +416,16 @@ class _Labels:
         for band in (band for track in found for band in track.bands):
             width = (band.end - band.start).astype(float) * points
             widest[band.label] = max(width, widest.get(band.label, 0.0))
-        looks: list[dict[str, Any]] = [
-            {"facecolor": tint, "hatch": hatch} for hatch, tint in product(HATCHES, TINTS)
-        ]
-        self.looks = {label: looks[n % len(looks)] for n, label in enumerate(widest)}
         self.untold = [
             label for label, width in widest.items() if width < 0.55 * SMALL * len(label) + 8
         ]
+        # Where words tell labels apart, tints are enough.
+        hatches = HATCHES if len(self.untold) > len(TINTS) else HATCHES[:1]
+        looks: list[dict[str, Any]] = [
+            {"facecolor": tint, "hatch": hatch} for hatch, tint in product(hatches, TINTS)
+        ]
+        ordered = dict.fromkeys([*self.untold, *widest])
+        self.looks = {label: looks[n % len(looks)] for n, label in enumerate(ordered)}
 
     def draw(
         self,
@@ -441,6 +447,7 @@ class _Labels:
                 edgecolor="#999999",
                 linewidth=0,
                 zorder=0.5 if lane else 2.5,
+                alpha=0.6 if lane else None,
                 **self.looks[label],
             )
         middle, size = (0.82, 6.5) if lane else (0.5, SMALL)

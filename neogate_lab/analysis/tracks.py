@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from neogate_lab.analysis.tables import Data, fetch, micros, opened
 from neogate_lab.errors import InvalidRequest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["Band", "Track", "first_of_each", "outline", "tracks"]
 
@@ -24,6 +22,23 @@ _JOIN = 1.5
 
 _COLUMNS = ("time", "gateway", "port", "ok", "rssi_dbm", "rssi_bound", "registered", "label")
 _MORE = ("survey", "network")
+
+
+def _times(words: pd.Series) -> pd.Series:
+    return pd.to_datetime(words, utc=True)
+
+
+def _flags(words: pd.Series) -> pd.Series:
+    return words.astype("boolean")
+
+
+_KINDS: dict[str, tuple[str, Callable[[pd.Series], pd.Series]]] = {
+    "time": ("times", _times),
+    "port": ("numbers", pd.to_numeric),
+    "rssi_dbm": ("numbers", pd.to_numeric),
+    "ok": ("flags", _flags),
+    "registered": ("flags", _flags),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +135,15 @@ def _frame(data: Data) -> pd.DataFrame:
 
 def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows in the order of time, those without one last."""
-    try:
-        times = pd.to_datetime(frame["time"], utc=True)
-    except (ValueError, TypeError) as error:
-        raise InvalidRequest("the column time of this frame does not hold times") from error
-    frame = frame.assign(time=times)
-    if not times.is_monotonic_increasing:
+    columns = {}
+    for name, (words, convert) in _KINDS.items():
+        try:
+            columns[name] = convert(frame[name])
+        except (ValueError, TypeError) as error:
+            words = f"the column {name} of this frame does not hold {words}"
+            raise InvalidRequest(words) from error
+    frame = frame.assign(**columns)
+    if not frame["time"].is_monotonic_increasing:
         frame = frame.sort_values("time", kind="stable")
     return frame
 
@@ -149,9 +167,9 @@ class _Parted:
         self.network, self.networks = np.zeros_like(self.line), [""]
         if "network" in rows:
             self.network, self.networks = _codes(rows["network"])
-        ok = rows["ok"].astype("boolean").to_numpy(bool, na_value=False)
-        registered = rows["registered"].astype("boolean").to_numpy(bool, na_value=False)
-        value = pd.to_numeric(rows["rssi_dbm"]).to_numpy(float, na_value=np.nan)
+        ok = rows["ok"].to_numpy(bool, na_value=False)
+        registered = rows["registered"].to_numpy(bool, na_value=False)
+        value = rows["rssi_dbm"].to_numpy(float, na_value=np.nan)
         self.value = value if ok.all() else np.where(ok, value, np.nan)
         self.no_value = ok & registered & np.isnan(self.value)
         self.bound, self.bounds = _codes(rows["rssi_bound"])

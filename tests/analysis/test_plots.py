@@ -200,6 +200,15 @@ def test_lines_bear_their_port_at_their_end_for_readers_without_colours():
     assert {time for time, _ in marks.values()} == {np.datetime64("2026-11-20T08:03:10")}
 
 
+def test_ports_of_lines_that_end_at_the_top_stay_in_the_picture():
+    ax = draw([row(t, 31, port=p, label="roof") for p in range(1, 8) for t in range(20)])
+    heights = [text.xy[1] for text in ax.texts if text.get_text().isdigit()]
+    bottom, top = ax.get_ylim()
+    assert bottom < min(heights)
+    assert max(heights) <= top
+    assert len(set(heights)) == 7
+
+
 def test_one_line_alone_and_ports_of_two_gateways_bear_no_number():
     both = [row(t, gateway=name) for name in ("lab", "attic") for t in range(3)]
     for rows in ([row(t) for t in range(3)], both):
@@ -359,6 +368,15 @@ def test_labels_whose_bands_are_too_short_for_words_stand_in_the_legend():
     tints = {tuple(each.get_facecolor()[0]) for each in ax.collections if len(each.get_facecolor())}
     assert {north.get_facecolor(), south.get_facecolor()} <= tints
     assert legend(draw([row(t, label="north") for t in range(600)])) == ["port 1  MegaFon"]
+
+
+def test_labels_in_the_legend_look_different_from_each_other():
+    short = ["north", "south", "east", "west"]
+    long = [f"place {n}" for n in range(9)]
+    rows = [row(t, label=short[t // 2 % 4] if t < 40 else long[(t - 40) // 40]) for t in range(400)]
+    drawn = draw(rows).get_legend()
+    assert legend(draw(rows))[1:] == short
+    assert len({patch.get_facecolor() for patch in drawn.get_patches()}) == 4
 
 
 def test_more_labels_than_the_legend_holds_are_counted():
@@ -583,6 +601,28 @@ def test_a_store_can_be_drawn(tmp_path):
         assert points(line(plots.signal_history(store))) == [-83, -83]
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        lambda frame: frame.convert_dtypes(dtype_backend="pyarrow"),
+        lambda frame: frame.astype(object),
+        lambda frame: frame.assign(port=frame["port"].astype(float)),
+        lambda frame: frame.assign(time=frame["time"].dt.tz_convert("Asia/Tokyo")),
+        lambda frame: frame.assign(time=frame["time"].dt.tz_localize(None)),
+        lambda frame: frame.assign(time=frame["time"].astype("datetime64[ns, UTC]")),
+    ],
+    ids=["arrow", "objects", "ports with fractions", "Tokyo", "no zone", "nanoseconds"],
+)
+def test_columns_may_have_any_type_that_holds_the_same(typed):
+    frame = frame_of("signal", [row(t, c, port=p) for p in (1, 2) for t, c in enumerate((9, None))])
+    ax = plots.signal_history(typed(frame))
+    assert {name: list(line(ax, name).get_ydata()[:1]) for name in ("port 1", "port 2")} == {
+        "port 1": [-95],
+        "port 2": [-95],
+    }
+    assert line(ax).get_xdata()[0] == np.datetime64("2026-11-20T08:00")
+
+
 def test_the_frame_is_left_as_it_was():
     frame = frame_of("signal", [row(1), row(0)])
     before = frame.copy()
@@ -595,7 +635,10 @@ def test_the_frame_is_left_as_it_was():
     [
         ([1, 2], "a list can't be analysed"),
         (frame_of("messages", []), "no column time, ok, rssi_dbm"),
-        (frame_of("signal", [row(0)]).assign(time="soon"), "does not hold times"),
+        (frame_of("signal", [row(0)]).assign(time="soon"), "column time .* does not hold times"),
+        (frame_of("signal", [row(0)]).assign(rssi_dbm="weak"), "rssi_dbm .* does not hold numbers"),
+        (frame_of("signal", [row(0)]).assign(port="first"), "port .* does not hold numbers"),
+        (frame_of("signal", [row(0)]).assign(ok="maybe"), "ok .* does not hold flags"),
     ],
 )
 def test_what_is_no_signal_frame_is_refused_in_words(data, words):
