@@ -90,6 +90,11 @@ class Ports:
         return [(self.port_of(span), span) for span in self._spans]
 
     @property
+    def to_measure(self) -> Sequence[tuple[int | None, int | None]]:
+        """(port, span) of all; while they are not known, one pair of None: it did not answer."""
+        return self.known or [(None, None)]
+
+    @property
     def listed(self) -> bool:
         """Whether the gateway has told its ports."""
         return self._listed
