@@ -7,11 +7,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import NoReturn, TypeVar
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 
-__all__ = ["UNHURRIED", "eventually", "interrupt_when", "missing"]
+import neogate_lab as ng
+
+__all__ = ["UNHURRIED", "eventually", "interrupt_when", "missing", "recorded"]
 
 T = TypeVar("T")
 
@@ -23,6 +26,17 @@ def eventually(look: Callable[[], T], seconds: float = 30.0) -> T:
         assert time.monotonic() < end, f"not so after {seconds:g} s"
         time.sleep(0.005)
     return seen
+
+
+def recorded(store: Path, table: str = "signal") -> Any:
+    """What another process has recorded; no rows while it still lays the store out."""
+    if not store.is_dir() or not any(store.iterdir()):
+        return []
+    try:
+        with ng.open_store(store) as opened:
+            return opened.frame(table)
+    except ng.StoreError:
+        return []
 
 
 def interrupt_when(holds: Callable[[], object]) -> threading.Thread:

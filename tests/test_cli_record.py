@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 import neogate_lab as ng
 from neogate_lab import cli
-from tests.support import eventually
+from tests.support import eventually, recorded
 from tests.test_cli import ENTRY, ROOT, start
 
 LOGIN = {"NEOGATE_USERNAME": "apiuser", "NEOGATE_PASSWORD": "apipass"}
@@ -52,16 +52,6 @@ def ended(process: subprocess.Popen[str], how: signal.Signals) -> list[str]:
     return [re.sub(r"127\.0\.0\.1:\d+: |[\d.]+ s$", "", line) for line in said]
 
 
-def rows(store: Path, table: str = "signal") -> Any:
-    if not (store / "journal.sqlite").exists() and not list(store.glob("*")):
-        return []
-    try:
-        with ng.open_store(store) as opened:
-            return opened.frame(table)
-    except ng.StoreError:
-        return []
-
-
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_it_records_until_it_is_stopped_and_a_notebook_reads_along(
     tmp_path: Path, how: signal.Signals
@@ -71,26 +61,26 @@ def test_it_records_until_it_is_stopped_and_a_notebook_reads_along(
         ng.SimulatedGateway(ports=2) as sim,
         recording(store, f"{sim.host}:{sim.port}", "--label", "roof") as process,
     ):
-        eventually(lambda: len(rows(store)) >= 2)
+        eventually(lambda: len(recorded(store)) >= 2)
         sim.receive_sms(1, "+390123456789", "hello")
-        eventually(lambda: len(rows(store, "messages")) == 1)
-        seen = len(rows(store))
-        eventually(lambda: len(rows(store)) > seen)
+        eventually(lambda: len(recorded(store, "messages")) == 1)
+        seen = len(recorded(store))
+        eventually(lambda: len(recorded(store)) > seen)
         said = ended(process, how)
     assert said == ["recording 2 ports every 1s", "stopped"]
-    frame = rows(store)
+    frame = recorded(store)
     assert set(frame["label"]) == {"roof"}
     assert set(frame["survey"]) == {"record"}
-    assert list(rows(store, "surveys")["reason"]) == ["closed"]
-    assert list(rows(store, "connections")["event"]) == ["connected", "closed"]
+    assert list(recorded(store, "surveys")["reason"]) == ["closed"]
+    assert list(recorded(store, "connections")["event"]) == ["connected", "closed"]
 
 
 def test_it_says_only_what_changes(tmp_path: Path) -> None:
     store = tmp_path / "lab.neogate"
     with ng.SimulatedGateway(ports=2) as sim, recording(store, f"{sim.host}:{sim.port}") as process:
-        eventually(lambda: len(rows(store)) >= 2)
+        eventually(lambda: len(recorded(store)) >= 2)
         sim.drop_connections()
-        eventually(lambda: "restored" in list(rows(store, "connections")["event"]))
+        eventually(lambda: "restored" in list(recorded(store, "connections")["event"]))
         said = ended(process, signal.SIGTERM)
     assert said == [
         "recording 2 ports every 1s",
@@ -108,7 +98,7 @@ def test_a_gateway_that_is_not_there_yet_is_looked_for_and_others_are_measured(
         ng.SimulatedGateway(ports=2) as sim,
         recording(store, "127.0.0.1:1", f"{sim.host}:{sim.port}") as process,
     ):
-        eventually(lambda: len(rows(store)) >= 4)
+        eventually(lambda: len(recorded(store)) >= 4)
         said = ended(process, signal.SIGTERM)
     assert said[0].startswith("no connection to")
     assert said[0].endswith("looked for again until it answers")
@@ -122,7 +112,7 @@ def test_one_that_says_nothing_keeps_no_other_waiting(tmp_path: Path) -> None:
         where = [f"{each.host}:{each.port}" for each in (mute, sim)]
 
         def measured() -> bool:
-            seen = rows(store)
+            seen = recorded(store)
             return len(seen) > 0 and set(seen[seen.ok].gateway) == set(where)
 
         with recording(store, *where) as process:
@@ -139,7 +129,7 @@ def test_a_wrong_password_of_one_is_logged_and_the_others_are_measured(tmp_path:
         ng.SimulatedGateway(ports=2) as sim,
         recording(store, *(f"{each.host}:{each.port}" for each in (strange, sim))) as process,
     ):
-        eventually(lambda: len(rows(store)) >= 4)
+        eventually(lambda: len(recorded(store)) >= 4)
         said = ended(process, signal.SIGTERM)
         assert strange.login_attempts == 1
     assert "refused the login" in said[0]
@@ -216,7 +206,7 @@ def test_the_traffic_can_be_kept_and_replayed(tmp_path: Path) -> None:
         ng.SimulatedGateway(ports=2) as sim,
         recording(store, f"{sim.host}:{sim.port}", "--wire", wire) as process,
     ):
-        eventually(lambda: len(rows(store)) >= 2)
+        eventually(lambda: len(recorded(store)) >= 2)
         ended(process, signal.SIGTERM)
     assert "apipass" not in wire.read_text()
     result = run("replay", wire)
