@@ -16,7 +16,7 @@ ROOT = "neogate_lab"
 
 FLOORS = (
     {"errors"},
-    {"times", "progress"},
+    {"times", "progress", "words"},
     {"protocol"},
     {"link", "history", "simulator"},
     {"analysis"},
