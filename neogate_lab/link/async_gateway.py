@@ -22,9 +22,9 @@ from neogate_lab.link import loopback as loopbacks
 from neogate_lab.link.clock import Clock, JumpWatch, SystemClock
 from neogate_lab.link.connection import Connection
 from neogate_lab.link.handlers import Handlers, SmsHandler
-from neogate_lab.link.inbound import Inbound, fire_and_log, wanted
+from neogate_lab.link.inbound import Inbound, wanted
 from neogate_lab.link.inbox import ReceivedSms
-from neogate_lab.link.ledger import Ledger
+from neogate_lab.link.ledger import Ledger, append_unwaited
 from neogate_lab.link.loopback import LoopbackTrip
 from neogate_lab.link.memory import MemoryLedger
 from neogate_lab.link.options import LinkOptions, check_seconds, check_words
@@ -926,7 +926,4 @@ class AsyncGateway:
             "gap_s": gap,
         }
         what = f"{self._where}: the change of the link was not recorded"
-        try:
-            fire_and_log(self._ledger.append("connections", [row]), what)
-        except NeogateError as error:  # the store was closed first; the link must go on
-            logger.error("%s: %s", what, error)
+        append_unwaited(self._ledger, "connections", row, what)

@@ -6,12 +6,15 @@ the rows are on disk: whoever waits for it may then tell the user ("told = commi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, Protocol
 
-from neogate_lab.errors import InvalidRequest
+from neogate_lab.errors import InvalidRequest, NeogateError
+
+logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 """A row by column name, as `history/schema.py` declares it: times are aware UTC datetimes, text is
@@ -166,3 +169,22 @@ class Ledger(Protocol):
         last sent, None for never.
         """
         ...
+
+
+def append_unwaited(ledger: Ledger, table: str, row: Row, what: str) -> None:
+    """Commit a row for which nobody waits; that it failed is logged, as `what`."""
+
+    def check(done: Future[list[int]]) -> None:
+        if (error := done.exception()) is not None:
+            complain(error)
+
+    def complain(error: BaseException) -> None:
+        if isinstance(error, NeogateError):
+            logger.error("%s: %s", what, error)
+        else:
+            logger.error("%s", what, exc_info=error)
+
+    try:
+        ledger.append(table, [row]).add_done_callback(check)
+    except NeogateError as error:  # the store was closed first; whoever called must go on
+        complain(error)

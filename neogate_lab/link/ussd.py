@@ -22,7 +22,6 @@ from neogate_lab.errors import (
     GatewayClosed,
     InvalidRequest,
     LoginRefused,
-    NeogateError,
     NeogateWarning,
     NoAnswer,
     ProtocolError,
@@ -30,8 +29,7 @@ from neogate_lab.errors import (
 )
 from neogate_lab.link.clock import Clock
 from neogate_lab.link.connection import Connection
-from neogate_lab.link.inbound import fire_and_log
-from neogate_lab.link.ledger import Ledger, Row
+from neogate_lab.link.ledger import Ledger, Row, append_unwaited
 from neogate_lab.link.pool import SessionPool
 from neogate_lab.link.session import Session
 from neogate_lab.protocol import commands
@@ -208,10 +206,7 @@ class UssdDesk:
     def _record_unanswered(self, row: Row, outcome: str, *, doubtful: bool) -> None:
         row = {**row, "outcome": outcome, "doubtful": doubtful}
         what = f"{self._where}: a USSD without an answer was not recorded"
-        try:
-            fire_and_log(self._ledger.append("ussd", [row]), what)
-        except NeogateError as error:  # the store was closed first
-            logger.error("%s: %s", what, error)
+        append_unwaited(self._ledger, "ussd", row, what)
 
     async def _until_ready(
         self, session: Session, port: int, span: int, timeout: float
