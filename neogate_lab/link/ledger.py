@@ -140,7 +140,7 @@ class Ledger(Protocol):
         """Rows of outbox with these wire ids, each with ``owner_alive``."""
         ...
 
-    def claim(self, row_id: int, *, now: Any, interval: float) -> Future[float]:
+    def claim(self, row_id: int, *, now: datetime, interval: float) -> Future[float]:
         """Pacing across processes: if the port's last written_at is at least `interval` seconds
         before `now`, commit the queued row as written and return 0.0; else the seconds to wait.
         -1.0 when the row is no longer queued, or a living owner's.
@@ -154,7 +154,7 @@ class Ledger(Protocol):
         ...
 
     def settle(
-        self, id: str, status: str, *, now: Any, error: str = "", smsc: str = ""
+        self, id: str, status: str, *, now: datetime, error: str = "", smsc: str = ""
     ) -> Future[Row | None]:
         """Commit what became of the SMS with this wire id; the row after it, None for a foreign id.
         `written` and `unknown` may become sent or failed, `written` may become unknown, `failed`
