@@ -553,21 +553,14 @@ class Fleet(Recorded):
             )
         for message, name in zip(messages, frame.get("gateway", []), strict=True):
             message["gateway"] = name
-        bar = batches.BatchBar(len(messages)) if progress and not dry_run else None
-        submit = self._dispatcher.submit
-        try:
-            results = self._run(
-                self._link.send_many(
-                    messages,
-                    dry_run=dry_run,
-                    retry_failed=retry_failed,
-                    batch=batch,
-                    progress=None if bar is None else lambda n, sms: submit(bar.show, n, sms),
-                )
-            )
-        finally:
-            if bar is not None:
-                submit(bar.close)
+        results = batches.send(
+            self,
+            messages,
+            progress=progress,
+            dry_run=dry_run,
+            retry_failed=retry_failed,
+            batch=batch,
+        )
         return batches.results_of(frame, results)
 
     def waiting(self) -> pd.DataFrame:

@@ -616,28 +616,14 @@ class Gateway(Recorded):
         """
         frame = batches.as_frame(frame)
         messages = batches.messages_of(frame)
-        bar = batches.BatchBar(len(messages)) if progress and not dry_run else None
-        submit = self._dispatcher.submit
-        try:
-            results = self._run(
-                self._link.send_many(
-                    messages,
-                    dry_run=dry_run,
-                    retry_failed=retry_failed,
-                    batch=batch,
-                    progress=None if bar is None else lambda n, sms: submit(bar.show, n, sms),
-                )
-            )
-        finally:
-            if bar is not None:
-                submit(bar.close)
-        if messages and not dry_run and all(result.earlier for result in results):
-            warnings.warn(
-                "nothing was sent now: every SMS of this frame was taken up by an earlier call; to "
-                'send them again on purpose, give batch="another name"',
-                NeogateWarning,
-                stacklevel=2,
-            )
+        results = batches.send(
+            self,
+            messages,
+            progress=progress,
+            dry_run=dry_run,
+            retry_failed=retry_failed,
+            batch=batch,
+        )
         return batches.results_of(frame, results)
 
     @_documented_as(AsyncGateway.resume_outbox)
