@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neogate_lab.analysis.tables import fetch, micros, since_1970
+from neogate_lab.analysis.tables import fetch, micros, since_1970, stretch_of
 
 __all__ = ["Counts", "Quantiles", "counted", "numbered"]
 
@@ -101,8 +101,7 @@ def counted(table: Any, keys: list[str], stretch: int | None = None) -> Counts:
     """
     names = list(keys)
     if stretch is not None:
-        time = since_1970(table)
-        table = table.mutate(bucket=time - time % (stretch * 1_000_000))
+        table = table.mutate(bucket=stretch_of(since_1970(table), stretch))
         names.append("bucket")
     # Under names of its own: groups may be made of rssi_dbm or registered, too.
     table = table.mutate(n_value=table.ok.ifelse(table.rssi_dbm, None))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from neogate_lab.analysis import readings
 from neogate_lab.analysis.counts import Counts, numbered
-from neogate_lab.analysis.tables import fetch, micros, since_1970
+from neogate_lab.analysis.tables import fetch, micros, since_1970, stretch_of
 
 __all__ = ["in_order", "independent", "refresh_by_port", "series"]
 
@@ -57,7 +57,7 @@ def series(table: Any, keys: list[str], stretch: int | None, counts: Counts) -> 
     found = fetch(table.select(*names, n_time=table.time, n_value=value))
     time = micros(found.pop("n_time"))
     if stretch is not None:
-        found["bucket"] = time - time % (stretch * 1_000_000)
+        found["bucket"] = stretch_of(time, stretch)
     found["second"] = time / 1e6
     found["value"] = found.pop("n_value").to_numpy(float, na_value=np.nan)
     return in_order(found)

@@ -18,6 +18,7 @@ from neogate_lab.analysis.tables import (
     filled,
     opened,
     since_1970,
+    stretch_of,
     typed,
     utc,
 )
@@ -174,8 +175,7 @@ def extremes(data: Data, every: int) -> pd.DataFrame:
     columns = ("gateway", "port", "time", "ok", "registered", "rssi_dbm", "network", "label")
     table = opened(data, "signal", columns)
     value = table.ok.ifelse(table.rssi_dbm.cast("float64"), None)
-    time = since_1970(table)
-    table = table.mutate(bucket=time - time % (every * 1_000_000), value=value)
+    table = table.mutate(bucket=stretch_of(since_1970(table), every), value=value)
     rows = fetch(
         table.group_by(["gateway", "port", "label", "bucket"]).aggregate(
             low=table.value.min(),
@@ -266,7 +266,7 @@ def outages(data: Data) -> pd.DataFrame:
     columns = ("gateway", "port", "time", "ok", "registered", "power", "sim", "up", "state")
     table = opened(data, "signal", (*columns, "survey"))
     table = table.mutate(
-        second=table.time.epoch_seconds().cast("int64"),
+        micros=since_1970(table),
         kind=_kind(table),
         survey=ibis.coalesce(table.survey, ""),
     )
@@ -277,23 +277,25 @@ def outages(data: Data) -> pd.DataFrame:
     table = table.mutate(
         before=table.kind.lag().over(order),
         time_before=table.time.lag().over(order),
-        passed=table.second - table.second.lag().over(order),
-        tick=table.second - table.second.lag().over(ticks),
+        survey_before=table.survey.lag().over(order),
+        passed=table.micros - table.micros.lag().over(order),
+        tick=table.micros - table.micros.lag().over(ticks),
         after=table.time.lead().over(order),
     )
+    # Ticks of a clock that jitters are as many as rows: within a millisecond they are one.
+    near = (*line, "survey", (table.tick - table.tick % 1000).name("near"))
     usual = _usual_ticks(
-        fetch(table.group_by([*line, "survey", "tick"]).aggregate(count=table.count()))
+        fetch(table.group_by(near).aggregate(tick=table.tick.min(), count=table.count()))
     )
     # What is sure to be no gap stays in the engine; the rest is judged by each survey's own ticks.
-    least = float(usual["usual"].min()) if len(usual) else 1.0
     telling = (
         table.before.isnull()
         | table.after.isnull()
         | (table.kind != table.before)
-        | (table.passed > _JOIN * least)
+        | (table.passed > _JOIN * _least(table.survey, usual))
     )
-    chosen = [*line, "survey", "time", "kind", "before", "time_before", "passed", "after"]
-    rows = fetch(table.filter(telling).select(*chosen))
+    chosen = ("survey", "time", "kind", "survey_before", "time_before", "passed")
+    rows = fetch(table.filter(telling).select(*line, *chosen))
     return typed(_runs(rows, usual), _OUTAGES)
 
 
@@ -473,7 +475,7 @@ def _kind(table: Any) -> Any:
 
 
 def _usual_ticks(counts: pd.DataFrame) -> pd.DataFrame:
-    """The usual distance of ticks of each survey and port: the median, in seconds."""
+    """The usual distance of ticks of each survey and port: the median, in microseconds."""
     counts = counts[counts["tick"].notna() & (counts["tick"] > 0)]
     counts = counts.sort_values(["gateway", "port", "survey", "tick"])
     line = counts.groupby(["gateway", "port", "survey"], observed=True, dropna=False)
@@ -484,11 +486,29 @@ def _usual_ticks(counts: pd.DataFrame) -> pd.DataFrame:
     return first["tick"].first().rename("usual").reset_index()
 
 
+def _least(survey: Any, usual: pd.DataFrame) -> Any:
+    """The least usual distance of a survey's ticks, as an expression; of all where it has none."""
+    import ibis
+
+    least = usual.groupby("survey")["usual"].min()
+    others = least[least > least.min()]
+    cases = [
+        (survey.isin([str(name) for name in names.index]), int(names.iloc[0]))
+        for _, names in others.groupby(others)
+    ]
+    rest = int(least.min()) if len(least) else 1_000_000
+    return ibis.cases(*cases, else_=rest) if cases else rest
+
+
 def _runs(rows: pd.DataFrame, usual: pd.DataFrame) -> pd.DataFrame:
     """Runs of equal kind, and gaps as runs of kind blind."""
     # Rows of a gateway that was never reached have no port; engines type such a column anyhow.
     rows, usual = rows.astype({"port": "Int16"}), usual.astype({"port": "Int16"})
-    rows = rows.merge(usual, on=["gateway", "port", "survey"], how="left")
+    rows = rows.merge(usual, on=["gateway", "port", "survey"], how="left").merge(
+        usual.rename(columns={"survey": "survey_before", "usual": "usual_before"}),
+        on=["gateway", "port", "survey_before"],
+        how="left",
+    )
     for name in ("time", "time_before"):
         rows[name] = utc(rows[name])
     rows = rows.sort_values(["gateway", "port", *_ORDER], ignore_index=True)
@@ -511,7 +531,6 @@ def _runs_of_port(line: pd.DataFrame) -> list[dict[str, Any]]:
     runs: list[dict[str, Any]] = []
     kind: str = ""
     start: Any = None
-    tick_before = np.nan
 
     def close(end: Any) -> None:
         if kind:
@@ -519,12 +538,9 @@ def _runs_of_port(line: pd.DataFrame) -> list[dict[str, Any]]:
 
     rows: Any = line.itertuples()
     for row in rows:
-        allowed = np.fmax(row.usual, tick_before)
-        gap = row.passed > max(_JOIN * allowed, allowed + 1) if allowed == allowed else False
-        tick = tick_before if tick_before == tick_before else row.usual
-        tick_before = row.usual
-        if gap:
-            dark = row.time_before + pd.Timedelta(seconds=tick)
+        if row.passed > _JOIN * np.fmax(row.usual, row.usual_before):
+            tick = row.usual_before if row.usual_before == row.usual_before else row.usual
+            dark = row.time_before + pd.Timedelta(microseconds=tick)
             if kind != "blind":
                 close(dark)
                 kind, start = "blind", dark

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,18 @@ import pandas as pd
 from neogate_lab.errors import InvalidRequest, NeogateError
 from neogate_lab.history.schema import TABLES, Column
 
-__all__ = ["Data", "column_of", "fetch", "filled", "micros", "opened", "since_1970", "typed", "utc"]
+__all__ = [
+    "Data",
+    "column_of",
+    "fetch",
+    "filled",
+    "micros",
+    "opened",
+    "since_1970",
+    "stretch_of",
+    "typed",
+    "utc",
+]
 
 _ENGINE_TYPES = {
     "time": "timestamp('UTC')",
@@ -176,20 +188,39 @@ def utc(times: pd.Series) -> pd.Series:
     return pd.to_datetime(times, utc=True).astype("datetime64[us, UTC]")
 
 
-def since_1970(table: Any) -> Any:
-    """The column time as whole microseconds since 1970: alike on all engines, to the second.
+_MICROS = {"duckdb": "epoch_us", "pyspark": "unix_micros"}
+"""What engines call microseconds since 1970, where Ibis's seconds are rounded."""
 
-    Ibis's own way goes through a local time on DuckDB, which takes longer than all the rest.
+
+def since_1970(table: Any) -> Any:
+    """The column time as whole microseconds since 1970.
+
+    Exact on DuckDB, Spark and PostgreSQL from 14 on; of engines that tell seconds only, seconds.
     """
+    name = _MICROS.get(table.get_backend().name)
+    if name is None:
+        return table.time.epoch_seconds() * 1_000_000
+    time = table.time
+    if name == "unix_micros":  # takes no time without a zone
+        time = time.cast("timestamp('UTC')")
+    return _function(name, time.type())(time)
+
+
+@cache
+def _function(name: str, kind: Any) -> Any:
+    """A function that an engine has; each one made stays in memory."""
     import ibis
 
-    if table.get_backend().name != "duckdb":
-        return table.time.epoch_seconds().cast("int64") * 1_000_000
+    def signature(time: Any) -> int: ...  # type: ignore[empty-body]
 
-    @ibis.udf.scalar.builtin(signature=((table.time.type(),), "int64"))  # type: ignore[untyped-decorator]
-    def epoch_us(time: Any) -> int: ...  # type: ignore[empty-body]
+    return ibis.udf.scalar.builtin(signature, name=name, signature=((kind,), "int64"))
 
-    return epoch_us(table.time)
+
+def stretch_of(time: Any, seconds: int) -> Any:
+    """The start of the stretch of so many seconds that a time lies in; microseconds since 1970."""
+    length = seconds * 1_000_000
+    # Engines' % has the sign of what is divided, and is negative before 1970.
+    return time - ((time % length) + length) % length
 
 
 def micros(times: pd.Series) -> np.ndarray[Any, Any]:

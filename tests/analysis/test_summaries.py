@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import ibis
 import numpy as np
@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 import neogate_lab as ng
-from neogate_lab.analysis import series
+from neogate_lab.analysis import series, summaries
+from neogate_lab.analysis.tables import fetch
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history import Store
 from neogate_lab.history.frames import frame_of
@@ -76,6 +77,17 @@ def test_groups_of_any_column_and_stretches_of_time():
         ("roof", START, 120),
         ("sill", START + timedelta(minutes=10), 120),
     ]
+
+
+def test_stretches_of_time_begin_at_whole_ones_before_1970_as_well():
+    begin = datetime(1969, 12, 31, 23, 59, 50, 700_000, tzinfo=UTC)
+    data = frame([row(0, 10) | {"time": begin + timedelta(seconds=10 * t)} for t in range(4)])
+    for length in (timedelta(hours=1), timedelta(days=1), timedelta(minutes=7)):
+        answer = ng.signal_summary(data, every=length)
+        epoch = datetime(1970, 1, 1, tzinfo=UTC)
+        assert list(answer["time"]) == [epoch - length, epoch]
+        assert list(answer["n"]) == [1, 3]
+        assert list(answer["n_independent"]) == [1, 1]
 
 
 def test_repeats_of_a_cached_value_are_not_counted_as_independent():
@@ -170,19 +182,46 @@ def test_an_outage_is_found_to_the_tick():
     assert listed(rows) == [(1, 30, 30, "not_registered")]
 
 
-def test_outages_drawn_at_random_are_all_found_to_the_tick():
+KINDS = {
+    "": row,
+    "not_registered": away,
+    "no_sim": lambda t, **it: away(t, sim=False, **it),
+    "power_off": lambda t, **it: away(t, power=False, sim=False, **it),
+    "down": lambda t, **it: away(t, **{**it, "registered": None, "up": False}),
+    "blind": failed,
+    "absent": None,  # the recorder was down
+}
+
+
+@pytest.mark.parametrize("every", [10.0, 1.0, 0.5, 2.5])
+def test_outages_drawn_at_random_are_all_found_to_the_tick(every):
     rng = np.random.default_rng(11)
     rows, expected = [], []
     for port in (1, 2, 3):
-        out = np.repeat(rng.random(60) < 0.3, rng.integers(1, 9, 60))
-        edges = np.flatnonzero(np.diff(np.r_[0, out, 0]))
-        for first, last in edges.reshape(-1, 2):
-            end = None if last == len(out) else (last - first) * 10.0
-            expected.append((port, first * 10.0, end, "not_registered"))
-        rows += [
-            away(10 * t, port=port) if o else row(10 * t, port=port) for t, o in enumerate(out)
-        ]
-    assert listed(rows) == expected
+        tick, before = 0, ""
+        names = ["", *rng.choice(list(KINDS), 60), rng.choice(["", "no_sim", "blind"])]
+        for name, length in zip(names, rng.integers(1, 9, 62), strict=True):
+            kind = "blind" if name == "absent" else str(name)
+            begin, tick = tick, tick + int(length)
+            if make := KINDS[name]:
+                labels = rng.choice(["sill", "roof"], length)
+                rows += [
+                    make(0.123457 + every * t, port=port, label=str(label))
+                    for t, label in zip(range(begin, tick), labels, strict=True)
+                ]
+            if kind == before:
+                continue
+            if before:
+                expected[-1][2] = begin * every - expected[-1][1]
+            if kind:
+                expected.append([port, begin * every, None, kind])
+            before = kind
+    rng.shuffle(rows)
+    shifted = [(port, start - 0.123457, *rest) for port, start, *rest in listed(rows)]
+    assert shifted == [
+        (port, pytest.approx(start, abs=1e-5), seconds, kind)
+        for port, start, seconds, kind in expected
+    ]
 
 
 def test_an_outage_that_goes_on_is_open():
@@ -217,6 +256,26 @@ def test_a_slower_survey_has_no_gaps_between_its_own_ticks():
     rows = [row(t) for t in range(0, 60, 10)]
     rows += [row(t, survey="slow") for t in range(250, 1000, 60)]
     assert listed(rows) == [(1, 60, 190, "blind")]
+
+
+def test_a_gap_goes_by_the_ticks_of_the_survey_before_it():
+    rows = [row(t) for t in range(0, 100, 10)]
+    rows += [row(t, survey="slow") for t in range(100, 700, 60)]
+    assert listed([*rows, row(710), row(720)]) == []
+    assert listed([*rows, row(900), row(910)]) == [(1, 700, 200, "blind")]
+
+
+def test_samples_by_hand_do_not_fetch_the_rows_of_a_survey(monkeypatch):
+    data = frame([row(10 * t) for t in range(500)] + [row(1, survey=""), row(3, survey="")])
+    fetched = []
+
+    def counting(expression):
+        fetched.append(fetch(expression))
+        return fetched[-1]
+
+    monkeypatch.setattr(summaries, "fetch", counting)
+    assert len(ng.outages(data)) == 0
+    assert sum(map(len, fetched)) < 20
 
 
 # -- networks, messages, latency -------------------------------------------------------------------
