@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,8 @@ _ORDER = ["time", "survey", "kind"]
 
 _JOIN = 1.5
 """Ticks further apart than this many of their usual distances have a gap between them."""
+
+_LONGEST = 10_000 * 366 * 86_400  # seconds
 
 _AVAILABILITY = (
     Column("n", "int64", "scheduled measurements"),
@@ -145,7 +147,7 @@ def signal_summary(
         `data` is no table `signal`, or a column is unknown.
     """
     keys = _keys(by, "signal")
-    stretch = _whole_seconds(every)
+    stretch = _whole_seconds(every, keys)
     table = opened(
         data,
         "signal",
@@ -235,7 +237,7 @@ def availability(
         `data` is no table `signal`, or a column is unknown.
     """
     keys = _keys(by, "signal")
-    stretch = _whole_seconds(every)
+    stretch = _whole_seconds(every, keys)
     table = opened(data, "signal", {*keys, "time", "ok", "registered", "rssi_dbm"})
     counts = counted(table, keys, stretch)
     return _answer(counts, counts.availability(), stretch, _AVAILABILITY)
@@ -428,7 +430,9 @@ def latency(data: Data, by: By = ("gateway", "port")) -> pd.DataFrame:
 
 
 def _keys(by: By, table: str) -> list[str]:
-    keys = [by] if isinstance(by, str) else list(by)
+    if not isinstance(by, Iterable):
+        raise InvalidRequest(f"by takes a column or several, not {by!r}")
+    keys = [by] if isinstance(by, str) else list(dict.fromkeys(by))
     if not keys:
         raise InvalidRequest("by names no column: give at least one")
     for key in keys:
@@ -436,12 +440,14 @@ def _keys(by: By, table: str) -> list[str]:
     return keys
 
 
-def _whole_seconds(every: times.Period | None) -> int | None:
+def _whole_seconds(every: times.Period | None, keys: list[str]) -> int | None:
     if every is None:
         return None
+    if "time" in keys:
+        raise InvalidRequest("by takes no time where every groups by it: leave out one of them")
     length = times.seconds(every, "every")
-    if length != int(length):
-        raise InvalidRequest(f"every takes whole seconds, not {length:g}")
+    if length != int(length) or length > _LONGEST:
+        raise InvalidRequest(f"every takes whole seconds, up to 10,000 years, not {length:g}")
     return int(length)
 
 

@@ -6,6 +6,7 @@ seconds since 1970. What needs more than that is done on the small tables that c
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Collection, Sequence
 from functools import cache
@@ -59,7 +60,8 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
     Returns
     -------
     ibis.Table
-        On DuckDB in this process, or wherever the Ibis table given lives.
+        On DuckDB in this process, or wherever the Ibis table given lives. Rows without the time
+        that every row has are left out.
 
     Raises
     ------
@@ -81,16 +83,19 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
             ) from error
     elif isinstance(data, pd.DataFrame):
         present = [name for name in names if name in data.columns]
+        if twice := [name for name in present if isinstance(data[name], pd.DataFrame)]:
+            raise InvalidRequest(f"this frame has more than one column {', '.join(twice)}")
         _check([*present, *(column.name for column in declared.later(present))], names, table)
-        source = ibis.duckdb.connect().create_table(table, _plain(data[present], table), temp=True)
+        source = _framed(data[present], table, ibis.duckdb.connect())
     elif isinstance(data, str | os.PathLike):
         source = _parquet(os.fspath(data), ibis.duckdb.connect())
     elif _is_store(data):
         source = data.table(table)
     else:
+        kind = f"{type(data).__module__.partition('.')[0]}.{type(data).__name__}"
         raise InvalidRequest(
-            f"a {type(data).__name__} can't be analysed; give a DataFrame of the table {table}, a "
-            "Store, a path or URL of Parquet, or an Ibis table"
+            f"a {kind.removeprefix('builtins.')} can't be analysed; give a pandas DataFrame of the "
+            f"table {table}, a Store, a path or URL of Parquet, or an Ibis table"
         )
     absent = [column for column in declared.later(source.columns) if column.name in names]
     if absent:  # written before these columns came
@@ -98,7 +103,8 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
             **{column.name: ibis.null(_ENGINE_TYPES[column.kind]) for column in absent}
         )
     _check(source.columns, names, table)
-    return source.select(**{name: _fitting(declared.column(name), source) for name in names})
+    found = source.select(**{name: _fitting(declared.column(name), source) for name in names})
+    return found.filter(found[declared.time].notnull()) if declared.time in names else found
 
 
 def _fitting(column: Column, source: Any) -> Any:
@@ -109,10 +115,15 @@ def _fitting(column: Column, source: Any) -> Any:
     if column.kind in ("text", "cat"):
         # Partitions by gateway make a number of one that is called 7.
         return values if found.is_string() else values.cast(wanted)
+    if found.is_numeric():
+        if found.is_decimal() or column.kind in ("flag", "float"):
+            values = values.cast("float64")
+        if column.kind == "flag":  # a CSV's column of nothing is one of NaN
+            return values.isnan().ifelse(None, values != 0)
     fits = {"time": found.is_timestamp(), "flag": found.is_boolean()}
     if fits.get(column.kind, found.is_numeric()):
         return values
-    if found.is_null() or (column.kind == "flag" and found.is_integer()):
+    if found.is_null():
         return values.cast(wanted)
     raise InvalidRequest(
         f"this is not the table as declared: its column {column.name} is {found}, which is no "
@@ -256,6 +267,19 @@ def _plain(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     return frame.astype(made) if made else frame
 
 
+def _framed(frame: pd.DataFrame, table: str, connection: Any) -> Any:
+    import pyarrow as pa
+
+    try:
+        return connection.create_table(table, _plain(frame, table), temp=True)
+    except pa.ArrowException as error:
+        column = error.args[-1] if len(error.args) > 1 else "mixed types"
+        raise InvalidRequest(
+            f"this frame does not hold what {table} declares ({column}): take it as this package "
+            "made it, or read it with read_parquet or read_csv"
+        ) from error
+
+
 def _is_store(data: object) -> bool:
     from neogate_lab.history.store import Store
 
@@ -265,13 +289,16 @@ def _is_store(data: object) -> bool:
 def _parquet(path: str, connection: Any) -> Any:
     import duckdb
 
-    scheme, separator, _ = path.partition("://")
+    scheme, separator, _ = path.removeprefix("file://").partition("://")
     if not separator:
-        place = Path(path).expanduser()
+        place = Path(scheme).expanduser()
+        if (place / "journal.sqlite").exists():
+            raise InvalidRequest(f"{place} is a store: give open_store({str(place)!r})")
         if not place.exists() and not any(letter in path for letter in "*?["):
             raise InvalidRequest(f"there is no file or folder {place}: check the spelling")
-        path = str(place / "**" / "*.parquet") if place.is_dir() else str(place)
-    elif scheme != "file":
+        path = glob.escape(str(place)) if place.exists() else str(place)
+        path += "/**/*.parquet" if place.is_dir() else ""
+    else:
         try:
             import fsspec
         except ImportError as error:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import ibis
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import neogate_lab as ng
@@ -130,7 +131,10 @@ def test_every_kind_of_data_gives_the_same_answers(tmp_path):
     ("data", "words"),
     [
         (7, "a int can't be analysed"),
+        (pa.table({"a": [1]}), "a pyarrow.Table can't be analysed; give a pandas DataFrame"),
         (pd.DataFrame({"a": [1]}), "no column time"),
+        (pd.concat([mixed(), mixed()[["port"]]], axis=1), "more than one column port"),
+        (mixed().assign(port=["1", 2] * 120), "does not hold what signal declares .*column port"),
         ("nowhere.parquet", "there is no file"),
         ("nosuch://bucket/x", "nosuch"),
     ],
@@ -145,8 +149,54 @@ def test_unknown_columns_and_stretches_are_refused():
         ng.signal_summary(mixed(), by="place")
     with pytest.raises(InvalidRequest, match="at least one"):
         ng.availability(mixed(), by=())
-    with pytest.raises(InvalidRequest, match="whole seconds"):
-        ng.signal_summary(mixed(), every=0.5)
+    with pytest.raises(InvalidRequest, match="a column or several"):
+        ng.signal_summary(mixed(), by=None)
+    for every in (0.5, 1e14):
+        with pytest.raises(InvalidRequest, match="whole seconds"):
+            ng.signal_summary(mixed(), every=every)
+    with pytest.raises(InvalidRequest, match="leave out one"):
+        ng.availability(mixed(), by=["time", "port"], every="1h")
+
+
+def test_a_column_named_twice_is_one():
+    once, twice = (ng.availability(mixed(), by=by) for by in ("port", ["port", "port"]))
+    pd.testing.assert_frame_equal(once, twice)
+
+
+def test_frames_as_other_tools_make_them_give_the_same_answers(tmp_path):
+    data = mixed().assign(latency_ms=2.0)
+    data.to_csv(tmp_path / "signal.csv", index=False)
+    plain = pd.read_csv(tmp_path / "signal.csv", parse_dates=["time"])
+    time = data["time"]
+    for other in (
+        plain,
+        plain.assign(latency_ms=2),
+        data.astype(object).where(data.notna(), None),
+        data.convert_dtypes(dtype_backend="pyarrow"),
+        data.assign(time=time.dt.tz_localize(None)),
+        data.assign(time=time.dt.tz_convert("Asia/Kathmandu")),
+        data.assign(time=time.dt.as_unit("ns")),
+    ):
+        for ask in (ng.signal_summary, ng.outages, ng.operators, ng.handovers, ng.latency):
+            pd.testing.assert_frame_equal(ask(other), ask(data))
+
+
+def test_rows_without_a_time_are_no_measurements():
+    data = mixed()
+    timeless = data.assign(time=data["time"].where(data.index > 20))
+    for ask in (ng.signal_summary, ng.outages, ng.operators, ng.handovers):
+        pd.testing.assert_frame_equal(ask(timeless), ask(data[21:]))
+
+
+def test_a_folder_may_have_any_name_and_a_store_is_told_from_it(tmp_path):
+    folder = tmp_path / "lab's [1] * 10%"
+    folder.mkdir()
+    data, store, single, *_ = kinds_of_data(folder)
+    for place in (single, folder / "parts", f"file://{folder}/parts"):
+        pd.testing.assert_frame_equal(ng.availability(place), ng.availability(data))
+    with pytest.raises(InvalidRequest, match=r"is a store: give open_store\("):
+        ng.availability(store.path)
+    store.close()
 
 
 def test_availability_is_registered_of_answered():
@@ -342,3 +392,17 @@ def test_of_long_tables_independent_readings_are_estimated_from_stretches(monkey
     assert part["refresh_s"][0] == pytest.approx(20, rel=0.1)
     assert part["n_independent"][0] != whole["n_independent"][0]
     assert part["n_independent"][0] == pytest.approx(whole["n_independent"][0], rel=0.5)
+
+
+def test_a_clock_that_was_decades_off_for_a_tick_spoils_no_estimate(monkeypatch):
+    data = frame(measured(4, seconds=86400, refresh=20, noise=2, memory=0.5))
+    whole = ng.signal_summary(data)
+    data.loc[[5, 9], "time"] = [
+        pd.Timestamp("1970-01-01", tz="UTC"),
+        pd.Timestamp("2149-01-01", tz="UTC"),
+    ]
+    monkeypatch.setattr(series, "_MOST_ROWS", 8000)
+    monkeypatch.setattr(series, "_SAMPLE", 3000)
+    for every in (None, "1d"):
+        part = ng.signal_summary(data, every=every)
+        assert part["n_independent"].sum() == pytest.approx(whole["n_independent"][0], rel=0.5)
