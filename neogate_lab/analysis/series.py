@@ -47,7 +47,7 @@ def series(table: Any, keys: list[str], stretch: int | None, counts: Counts) -> 
     names = list(dict.fromkeys([*_PORT, *keys]))
     rows = int(counts.count.sum())
     if rows > _MOST_ROWS:
-        time = since_1970(table)
+        time = since_1970(table.time)
         first, last = _span(table, stretch, counts)
         period = max((last - first) // _STRETCHES, 1)
         width = max(int(period * _SAMPLE / rows), 1)
@@ -67,7 +67,7 @@ def _span(table: Any, stretch: int | None, counts: Counts) -> tuple[int, int]:
     """From when to when nearly all rows are; a clock may be decades off for a few."""
     if stretch is None:
         stretch = 3600
-        hours = table.mutate(hour=stretch_of(since_1970(table), stretch))
+        hours = table.mutate(hour=stretch_of(since_1970(table.time), stretch))
         found = fetch(hours.group_by("hour").aggregate(count=hours.count()))
         begin, count = found["hour"].to_numpy(), found["count"].to_numpy()
     else:

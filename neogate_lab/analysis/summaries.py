@@ -177,7 +177,7 @@ def extremes(data: Data, every: int) -> pd.DataFrame:
     columns = ("gateway", "port", "time", "ok", "registered", "rssi_dbm", "network", "label")
     table = opened(data, "signal", columns)
     value = table.ok.ifelse(table.rssi_dbm.cast("float64"), None)
-    table = table.mutate(bucket=stretch_of(since_1970(table), every), value=value)
+    table = table.mutate(bucket=stretch_of(since_1970(table.time), every), value=value)
     rows = fetch(
         table.group_by(["gateway", "port", "label", "bucket"]).aggregate(
             low=table.value.min(),
@@ -268,7 +268,7 @@ def outages(data: Data) -> pd.DataFrame:
     columns = ("gateway", "port", "time", "ok", "registered", "power", "sim", "up", "state")
     table = opened(data, "signal", (*columns, "survey"))
     table = table.mutate(
-        micros=since_1970(table),
+        micros=since_1970(table.time),
         kind=_kind(table),
         survey=ibis.coalesce(table.survey, ""),
     )

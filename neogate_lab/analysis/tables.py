@@ -145,6 +145,12 @@ def fetch(expression: Any) -> pd.DataFrame:
     InvalidRequest
         Its engine can't; in one sentence.
     """
+    schema = expression.schema()
+    times: list[str] = []
+    if expression.get_backend().name == "pyspark":
+        # Its driver shifts times by the session's zone, if that was changed since it was connected.
+        times = [name for name, kind in schema.items() if kind.is_timestamp()]
+        expression = expression.mutate([since_1970(expression[name]).name(name) for name in times])
     try:
         found = _run(expression)
     except NeogateError:
@@ -156,8 +162,10 @@ def fetch(expression: Any) -> pd.DataFrame:
             f"{engine} can't answer this ({first}): export the table to Parquet and give its path "
             "or URL, which DuckDB reads here"
         ) from error
-    text = [name for name, kind in expression.schema().items() if kind.is_string()]
+    text = [name for name, kind in schema.items() if kind.is_string()]
     frame: pd.DataFrame = found.to_pandas()
+    for name in times:
+        frame[name] = pd.to_datetime(frame[name], unit="us", utc=True)
     return frame.fillna(dict.fromkeys(text, "")) if text else frame
 
 
@@ -203,15 +211,14 @@ _MICROS = {"duckdb": "epoch_us", "pyspark": "unix_micros"}
 """What engines call microseconds since 1970, where Ibis's seconds are rounded."""
 
 
-def since_1970(table: Any) -> Any:
-    """The column time as whole microseconds since 1970.
+def since_1970(time: Any) -> Any:
+    """A column of times as whole microseconds since 1970.
 
     Exact on DuckDB, Spark and PostgreSQL from 14 on; of engines that tell seconds only, seconds.
     """
-    name = _MICROS.get(table.get_backend().name)
+    name = _MICROS.get(time.get_backend().name)
     if name is None:
-        return table.time.epoch_seconds() * 1_000_000
-    time = table.time
+        return time.epoch_seconds() * 1_000_000
     if name == "unix_micros":  # takes no time without a zone
         time = time.cast("timestamp('UTC')")
     return _function(name, time.type())(time)
