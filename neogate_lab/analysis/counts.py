@@ -99,28 +99,20 @@ def counted(table: Any, keys: list[str], stretch: int | None = None) -> Counts:
         Also group by stretches of so many seconds: `bucket` in the keys, their start in
         microseconds since 1970.
     """
-    import ibis
-
     names = list(keys)
     if stretch is not None:
         table = table.mutate(bucket=stretch_of(since_1970(table.time), stretch))
         names.append("bucket")
-    # Under names of its own: groups may be made of rssi_dbm or registered, too. Spark counts none
-    # as none where all are missing.
-    answered = ibis.coalesce(table.ok, False)
-    table = table.mutate(
-        n_value=answered.ifelse(table.rssi_dbm, None),
-        answered=answered,
-        there=answered & ibis.coalesce(table.registered, False),
-    )
+    # Under names of its own: groups may be made of rssi_dbm or registered, too.
+    table = table.mutate(n_value=table.ok.ifelse(table.rssi_dbm, None))
     span = {}
     if stretch is None:
         span = {"n_first": table.time.min(), "n_last": table.time.max()}
     rows = fetch(
         table.group_by([*names, "n_value"]).aggregate(
             n_rows=table.count(),
-            n_answered=table.count(where=table.answered),
-            n_registered=table.count(where=table.there),
+            n_answered=table.count(where=table.ok),
+            n_registered=table.count(where=table.ok & table.registered),
             **span,
         )
     )
@@ -130,8 +122,9 @@ def counted(table: Any, keys: list[str], stretch: int | None = None) -> Counts:
         first = rows["bucket"].to_numpy()
         last = first + stretch * 1_000_000
     (group,), there = numbered([rows], names)
+    # Spark says missing, not 0, where the condition is missing in all rows.
     n_rows, n_answered, n_registered = (
-        rows[name].to_numpy() for name in ("n_rows", "n_answered", "n_registered")
+        rows[name].fillna(0).to_numpy() for name in ("n_rows", "n_answered", "n_registered")
     )
     value = rows["n_value"].to_numpy(float, na_value=np.nan)
     return Counts(there, group, value, n_rows, n_answered, n_registered, first, last)

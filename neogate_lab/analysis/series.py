@@ -10,7 +10,7 @@ import pandas as pd
 
 from neogate_lab.analysis import readings
 from neogate_lab.analysis.counts import Counts, numbered
-from neogate_lab.analysis.tables import fetch, micros, since_1970, stretch_of
+from neogate_lab.analysis.tables import fetch, since_1970, stretch_of
 
 __all__ = ["in_order", "independent", "refresh_by_port", "series"]
 
@@ -46,19 +46,19 @@ def series(table: Any, keys: list[str], stretch: int | None, counts: Counts) -> 
     """
     names = list(dict.fromkeys([*_PORT, *keys]))
     rows = int(counts.count.sum())
+    time = since_1970(table.time)
     if rows > _MOST_ROWS:
-        time = since_1970(table.time)
         first, last = _span(table, stretch, counts)
         period = max((last - first) // _STRETCHES, 1)
         width = max(int(period * _SAMPLE / rows), 1)
-        table = table.filter(((time - first) % period + period) % period < width)
+        table = table.filter(((time - first) % period).between(0, width - 1))
     value = table.ok.ifelse(table.rssi_dbm, None)
     # Under names of their own: groups may be made of any column, time and port among them.
-    found = fetch(table.select(*names, n_time=table.time, n_value=value))
-    time = micros(found.pop("n_time"))
+    found = fetch(table.select(*names, n_time=since_1970(table.time), n_value=value))
+    tick = found.pop("n_time").to_numpy(np.int64)
     if stretch is not None:
-        found["bucket"] = stretch_of(time, stretch)
-    found["second"] = time / 1e6
+        found["bucket"] = stretch_of(tick, stretch)
+    found["second"] = tick / 1e6
     found["value"] = found.pop("n_value").to_numpy(float, na_value=np.nan)
     return in_order(found)
 

@@ -237,8 +237,9 @@ def _function(name: str, kind: Any) -> Any:
 def stretch_of(time: Any, seconds: int) -> Any:
     """The start of the stretch of so many seconds that a time lies in; microseconds since 1970."""
     length = seconds * 1_000_000
-    # Engines' % has the sign of what is divided, and is negative before 1970.
-    return time - ((time % length) + length) % length
+    # Engines' % is negative before 1970, so that times are moved by whole stretches first.
+    later = (10**17 // length + 1) * length
+    return time - (time + later) % length
 
 
 def micros(times: pd.Series) -> np.ndarray[Any, Any]:
