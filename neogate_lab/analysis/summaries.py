@@ -371,6 +371,8 @@ def delivery(data: Data, by: By = ("gateway", "port")) -> pd.DataFrame:
         median_s and p90_s (from written to sent). Sent means that the SMS centre took it.
     """
     keys = _keys(by, "outbox")
+    if "segments" in keys:
+        raise InvalidRequest("by takes no segments: the answer has a column of that name")
     table = opened(data, "outbox", {*keys, "status", "segments", "written_at", "status_at"})
     rows = fetch(table)
     taken = utc(rows["status_at"]) - utc(rows["written_at"])
@@ -384,7 +386,7 @@ def delivery(data: Data, by: By = ("gateway", "port")) -> pd.DataFrame:
         n_waiting=rows["status"].isin(["queued", "written"]),
         n_cancelled=rows["status"] == "cancelled",
     )
-    grouped = rows.groupby(keys, observed=True, sort=True)
+    grouped = rows.groupby(keys, observed=True, sort=True, dropna=False)
     counted = [name for name in rows if str(name).startswith("n_")]
     answer = grouped[counted].sum()
     answer["n"] = grouped.size()

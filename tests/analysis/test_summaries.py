@@ -366,6 +366,17 @@ def test_delivery_counts_what_became_of_the_messages():
     assert len(ng.delivery(frame_of("outbox", []))) == 0
 
 
+def test_delivery_by_what_is_not_known_counts_as_well():
+    known = {"row_id": 1, "queued_at": at(0), "gateway": "lab", "segments": 1, "status": "queued"}
+    data = frame_of("outbox", [known | {"port": port} for port in (2, None, 1, None)])
+    answer = ng.delivery(data)
+    assert list(answer["port"].fillna(0)) == [1, 2, 0]
+    assert list(answer["n_waiting"]) == [1, 1, 2]
+    assert len(ng.delivery(data, by=["written_at", "error"])) == 1
+    with pytest.raises(InvalidRequest, match="by takes no segments"):
+        ng.delivery(data, by=["segments", "port"])
+
+
 def test_latency_leaves_out_what_was_never_answered():
     rows = [row(10 * t, latency_ms=float(t)) for t in range(101)] + [failed(1010)]
     answer = ng.latency(frame(rows)).iloc[0]
