@@ -158,9 +158,9 @@ def fetch(expression: Any) -> pd.DataFrame:
     except Exception as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         engine = expression.get_backend().name
+        advice = ": export the table to Parquet and give its path or URL, which DuckDB reads here"
         raise InvalidRequest(
-            f"{engine} can't answer this ({first}): export the table to Parquet and give its path "
-            "or URL, which DuckDB reads here"
+            f"{engine} can't answer this ({first}){'' if engine == 'duckdb' else advice}"
         ) from error
     text = [name for name, kind in schema.items() if kind.is_string()]
     frame: pd.DataFrame = found.to_pandas()
@@ -318,7 +318,12 @@ def _parquet(path: str, connection: Any) -> Any:
         if not path.endswith(".parquet"):
             path = path.rstrip("/") + "/**/*.parquet"
     try:
-        return connection.read_parquet(path, hive_partitioning=True, hive_types_autocast=False)
+        return connection.read_parquet(
+            path,
+            hive_partitioning=True,
+            hive_types_autocast=False,
+            union_by_name=True,  # columns that came later are in no file from before
+        )
     except duckdb.Error as error:
         first = str(error).strip().splitlines()[0]
         raise InvalidRequest(f"{path} can't be read as Parquet: {first}") from error

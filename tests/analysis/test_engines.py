@@ -182,6 +182,22 @@ def test_duckdb_reads_an_export_as_the_frame_that_it_was(tmp_path, subtests):
         )
 
 
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_files_of_before_a_column_lie_beside_those_of_after(tmp_path, names):
+    data = told(untidy().assign(power=False, registered=False))
+    for name, each in zip(names, (data.drop_columns(["power", "sim"]), data), strict=True):
+        (tmp_path / f"gateway={name}").mkdir()
+        file = tmp_path / f"gateway={name}" / "0.parquet"
+        pq.write_table(each.drop_columns(["gateway"]), file)
+    found = ng.outages(tmp_path)
+    kinds = found.groupby("gateway", observed=True)["kind"].agg(lambda kind: set(kind) - {"blind"})
+    assert kinds[names[1]] == {"power_off"}
+    assert "not_registered" in kinds[names[0]]
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(InvalidRequest, match="as Parquet"):
+        ng.outages(tmp_path)
+
+
 @pytest.mark.timeout(300)
 def test_postgresql_gives_equal_answers(subtests):
     with postgres_server() as connection:
