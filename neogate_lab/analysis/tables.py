@@ -276,11 +276,9 @@ def _plain(frame: pd.DataFrame, table: str) -> pd.DataFrame:
 
 
 def _framed(frame: pd.DataFrame, table: str, connection: Any) -> Any:
-    import pyarrow as pa
-
     try:
         return connection.create_table(table, _plain(frame, table), temp=True)
-    except pa.ArrowException as error:
+    except (TypeError, ValueError) as error:  # Arrow's are among them
         column = error.args[-1] if len(error.args) > 1 else "mixed types"
         raise InvalidRequest(
             f"this frame does not hold what {table} declares ({column}): take it as this package "
