@@ -162,7 +162,7 @@ def test_a_pause_and_what_it_leaves(gw: Gateway) -> None:
     assert all((steps * 10).round(6) % 1 == 0)
     assert steps.max() > 0.4
     assert gw.store.surveys().reason.tolist() == ["paused", "done"]
-    assert ng.outages(frame).kind.tolist() == []  # shorter than a second: see its ticks
+    assert ng.outages(frame).kind.tolist() == ["blind"]
 
 
 def test_a_cell_that_is_run_again_gives_the_survey_that_runs(gw: Gateway) -> None:

@@ -153,7 +153,7 @@ def _sides(data: Data, a: Any, b: Any, by: str) -> tuple[pd.DataFrame, pd.Series
     table = filled(opened(data, "signal", names), {"gateway"})
     # The refresh period belongs to the port, whatever is compared: all of its rows tell of it that
     # lie between the first and the last of both sides.
-    time = since_1970(table)
+    time = since_1970(table.time)
     places = list(dict.fromkeys((by, "gateway", "port")))
     there = fetch(table.group_by(places).aggregate(n_first=time.min(), n_last=time.max()))
     there = there[there["port"].notna()]  # before a gateway is reached, its ports are not known

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neogate_lab.analysis.tables import fetch, micros, since_1970
+from neogate_lab.analysis.tables import fetch, micros, since_1970, stretch_of
 
 __all__ = ["Counts", "Quantiles", "counted", "numbered"]
 
@@ -101,8 +101,7 @@ def counted(table: Any, keys: list[str], stretch: int | None = None) -> Counts:
     """
     names = list(keys)
     if stretch is not None:
-        time = since_1970(table)
-        table = table.mutate(bucket=time - time % (stretch * 1_000_000))
+        table = table.mutate(bucket=stretch_of(since_1970(table.time), stretch))
         names.append("bucket")
     # Under names of its own: groups may be made of rssi_dbm or registered, too.
     table = table.mutate(n_value=table.ok.ifelse(table.rssi_dbm, None))
@@ -123,8 +122,9 @@ def counted(table: Any, keys: list[str], stretch: int | None = None) -> Counts:
         first = rows["bucket"].to_numpy()
         last = first + stretch * 1_000_000
     (group,), there = numbered([rows], names)
+    # Spark says missing, not 0, where the condition is missing in all rows.
     n_rows, n_answered, n_registered = (
-        rows[name].to_numpy() for name in ("n_rows", "n_answered", "n_registered")
+        rows[name].fillna(0).to_numpy() for name in ("n_rows", "n_answered", "n_registered")
     )
     value = rows["n_value"].to_numpy(float, na_value=np.nan)
     return Counts(there, group, value, n_rows, n_answered, n_registered, first, last)

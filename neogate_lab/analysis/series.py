@@ -10,7 +10,7 @@ import pandas as pd
 
 from neogate_lab.analysis import readings
 from neogate_lab.analysis.counts import Counts, numbered
-from neogate_lab.analysis.tables import fetch, micros, since_1970
+from neogate_lab.analysis.tables import fetch, since_1970, stretch_of
 
 __all__ = ["in_order", "independent", "refresh_by_port", "series"]
 
@@ -46,21 +46,35 @@ def series(table: Any, keys: list[str], stretch: int | None, counts: Counts) -> 
     """
     names = list(dict.fromkeys([*_PORT, *keys]))
     rows = int(counts.count.sum())
+    time = since_1970(table.time)
     if rows > _MOST_ROWS:
-        time = since_1970(table)
-        first, last = int(counts.first.min()), int(counts.last.max())
+        first, last = _span(table, stretch, counts)
         period = max((last - first) // _STRETCHES, 1)
         width = max(int(period * _SAMPLE / rows), 1)
-        table = table.filter((time - first) % period < width)
+        table = table.filter(((time - first) % period).between(0, width - 1))
     value = table.ok.ifelse(table.rssi_dbm, None)
     # Under names of their own: groups may be made of any column, time and port among them.
-    found = fetch(table.select(*names, n_time=table.time, n_value=value))
-    time = micros(found.pop("n_time"))
+    found = fetch(table.select(*names, n_time=since_1970(table.time), n_value=value))
+    tick = found.pop("n_time").to_numpy(np.int64)
     if stretch is not None:
-        found["bucket"] = time - time % (stretch * 1_000_000)
-    found["second"] = time / 1e6
+        found["bucket"] = stretch_of(tick, stretch)
+    found["second"] = tick / 1e6
     found["value"] = found.pop("n_value").to_numpy(float, na_value=np.nan)
     return in_order(found)
+
+
+def _span(table: Any, stretch: int | None, counts: Counts) -> tuple[int, int]:
+    """From when to when nearly all rows are; a clock may be decades off for a few."""
+    if stretch is None:
+        stretch = 3600
+        hours = table.mutate(hour=stretch_of(since_1970(table.time), stretch))
+        found = fetch(hours.group_by("hour").aggregate(count=hours.count()))
+        begin, count = found["hour"].to_numpy(), found["count"].to_numpy()
+    else:
+        begin, count = counts.first, counts.count
+    low, high = np.quantile(begin, (0.01, 0.99), weights=count, method="inverted_cdf")
+    first, last = max(int(low), counts.first.min()), int(high) + stretch * 1_000_000
+    return int(first), int(min(last, counts.last.max()))
 
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:
@@ -126,14 +140,15 @@ def independent(rows: pd.DataFrame, counts: Counts) -> pd.DataFrame:
     told, of = _told(rows, group, place, refresh, total)
     with np.errstate(invalid="ignore", divide="ignore"):
         # Stretches leave groups out: those go by their port, or by all.
-        alike = told.sum() / max(of.sum(), 1)
+        alike = told.sum() / of.sum()
         if seen.any():
             parts = [np.bincount(port[seen], each[seen], len(refresh)) for each in (told, of)]
             by_port = np.where(parts[1] > 0, parts[0] / parts[1], alike)
             alike = np.where(seen, np.append(by_port, alike)[port], alike)
         share = np.where(of > 0, told / of, alike)
     n_values = counts.total(np.where(np.isnan(counts.value), 0, counts.count))
-    return pd.DataFrame({"refresh_s": usual, "n_independent": share * n_values})
+    told = np.where(n_values > 0, share * n_values, 0.0)
+    return pd.DataFrame({"refresh_s": usual, "n_independent": told})
 
 
 def _placed(number: Array, known: Array) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from neogate_lab.analysis.tables import (
     filled,
     opened,
     since_1970,
+    stretch_of,
     typed,
     utc,
 )
@@ -40,6 +41,8 @@ _ORDER = ["time", "survey", "kind"]
 
 _JOIN = 1.5
 """Ticks further apart than this many of their usual distances have a gap between them."""
+
+_LONGEST = 10_000 * 366 * 86_400  # seconds
 
 _AVAILABILITY = (
     Column("n", "int64", "scheduled measurements"),
@@ -144,7 +147,7 @@ def signal_summary(
         `data` is no table `signal`, or a column is unknown.
     """
     keys = _keys(by, "signal")
-    stretch = _whole_seconds(every)
+    stretch = _whole_seconds(every, keys)
     table = opened(
         data,
         "signal",
@@ -174,8 +177,7 @@ def extremes(data: Data, every: int) -> pd.DataFrame:
     columns = ("gateway", "port", "time", "ok", "registered", "rssi_dbm", "network", "label")
     table = opened(data, "signal", columns)
     value = table.ok.ifelse(table.rssi_dbm.cast("float64"), None)
-    time = since_1970(table)
-    table = table.mutate(bucket=time - time % (every * 1_000_000), value=value)
+    table = table.mutate(bucket=stretch_of(since_1970(table.time), every), value=value)
     rows = fetch(
         table.group_by(["gateway", "port", "label", "bucket"]).aggregate(
             low=table.value.min(),
@@ -235,7 +237,7 @@ def availability(
         `data` is no table `signal`, or a column is unknown.
     """
     keys = _keys(by, "signal")
-    stretch = _whole_seconds(every)
+    stretch = _whole_seconds(every, keys)
     table = opened(data, "signal", {*keys, "time", "ok", "registered", "rssi_dbm"})
     counts = counted(table, keys, stretch)
     return _answer(counts, counts.availability(), stretch, _AVAILABILITY)
@@ -266,7 +268,7 @@ def outages(data: Data) -> pd.DataFrame:
     columns = ("gateway", "port", "time", "ok", "registered", "power", "sim", "up", "state")
     table = opened(data, "signal", (*columns, "survey"))
     table = table.mutate(
-        second=table.time.epoch_seconds().cast("int64"),
+        micros=since_1970(table.time),
         kind=_kind(table),
         survey=ibis.coalesce(table.survey, ""),
     )
@@ -277,23 +279,25 @@ def outages(data: Data) -> pd.DataFrame:
     table = table.mutate(
         before=table.kind.lag().over(order),
         time_before=table.time.lag().over(order),
-        passed=table.second - table.second.lag().over(order),
-        tick=table.second - table.second.lag().over(ticks),
+        survey_before=table.survey.lag().over(order),
+        passed=table.micros - table.micros.lag().over(order),
+        tick=table.micros - table.micros.lag().over(ticks),
         after=table.time.lead().over(order),
     )
+    # Ticks of a clock that jitters are as many as rows: within a millisecond they are one.
+    near = (*line, "survey", (table.tick - table.tick % 1000).name("near"))
     usual = _usual_ticks(
-        fetch(table.group_by([*line, "survey", "tick"]).aggregate(count=table.count()))
+        fetch(table.group_by(near).aggregate(tick=table.tick.min(), count=table.count()))
     )
     # What is sure to be no gap stays in the engine; the rest is judged by each survey's own ticks.
-    least = float(usual["usual"].min()) if len(usual) else 1.0
     telling = (
         table.before.isnull()
         | table.after.isnull()
         | (table.kind != table.before)
-        | (table.passed > _JOIN * least)
+        | (table.passed > _JOIN * _least(table.survey, usual))
     )
-    chosen = [*line, "survey", "time", "kind", "before", "time_before", "passed", "after"]
-    rows = fetch(table.filter(telling).select(*chosen))
+    chosen = ("survey", "time", "kind", "survey_before", "time_before", "passed")
+    rows = fetch(table.filter(telling).select(*line, *chosen))
     return typed(_runs(rows, usual), _OUTAGES)
 
 
@@ -367,6 +371,8 @@ def delivery(data: Data, by: By = ("gateway", "port")) -> pd.DataFrame:
         median_s and p90_s (from written to sent). Sent means that the SMS centre took it.
     """
     keys = _keys(by, "outbox")
+    if "segments" in keys:
+        raise InvalidRequest("by takes no segments: the answer has a column of that name")
     table = opened(data, "outbox", {*keys, "status", "segments", "written_at", "status_at"})
     rows = fetch(table)
     taken = utc(rows["status_at"]) - utc(rows["written_at"])
@@ -380,7 +386,7 @@ def delivery(data: Data, by: By = ("gateway", "port")) -> pd.DataFrame:
         n_waiting=rows["status"].isin(["queued", "written"]),
         n_cancelled=rows["status"] == "cancelled",
     )
-    grouped = rows.groupby(keys, observed=True, sort=True)
+    grouped = rows.groupby(keys, observed=True, sort=True, dropna=False)
     counted = [name for name in rows if str(name).startswith("n_")]
     answer = grouped[counted].sum()
     answer["n"] = grouped.size()
@@ -426,7 +432,9 @@ def latency(data: Data, by: By = ("gateway", "port")) -> pd.DataFrame:
 
 
 def _keys(by: By, table: str) -> list[str]:
-    keys = [by] if isinstance(by, str) else list(by)
+    if not isinstance(by, Iterable):
+        raise InvalidRequest(f"by takes a column or several, not {by!r}")
+    keys = [by] if isinstance(by, str) else list(dict.fromkeys(by))
     if not keys:
         raise InvalidRequest("by names no column: give at least one")
     for key in keys:
@@ -434,12 +442,14 @@ def _keys(by: By, table: str) -> list[str]:
     return keys
 
 
-def _whole_seconds(every: times.Period | None) -> int | None:
+def _whole_seconds(every: times.Period | None, keys: list[str]) -> int | None:
     if every is None:
         return None
+    if "time" in keys:
+        raise InvalidRequest("by takes no time where every groups by it: leave out one of them")
     length = times.seconds(every, "every")
-    if length != int(length):
-        raise InvalidRequest(f"every takes whole seconds, not {length:g}")
+    if length != int(length) or length > _LONGEST:
+        raise InvalidRequest(f"every takes whole seconds, up to 10,000 years, not {length:g}")
     return int(length)
 
 
@@ -473,7 +483,7 @@ def _kind(table: Any) -> Any:
 
 
 def _usual_ticks(counts: pd.DataFrame) -> pd.DataFrame:
-    """The usual distance of ticks of each survey and port: the median, in seconds."""
+    """The usual distance of ticks of each survey and port: the median, in microseconds."""
     counts = counts[counts["tick"].notna() & (counts["tick"] > 0)]
     counts = counts.sort_values(["gateway", "port", "survey", "tick"])
     line = counts.groupby(["gateway", "port", "survey"], observed=True, dropna=False)
@@ -484,11 +494,29 @@ def _usual_ticks(counts: pd.DataFrame) -> pd.DataFrame:
     return first["tick"].first().rename("usual").reset_index()
 
 
+def _least(survey: Any, usual: pd.DataFrame) -> Any:
+    """The least usual distance of a survey's ticks, as an expression; of all where it has none."""
+    import ibis
+
+    least = usual.groupby("survey")["usual"].min()
+    others = least[least > least.min()]
+    cases = [
+        (survey.isin([str(name) for name in names.index]), int(names.iloc[0]))
+        for _, names in others.groupby(others)
+    ]
+    rest = int(least.min()) if len(least) else 1_000_000
+    return ibis.cases(*cases, else_=rest) if cases else rest
+
+
 def _runs(rows: pd.DataFrame, usual: pd.DataFrame) -> pd.DataFrame:
     """Runs of equal kind, and gaps as runs of kind blind."""
     # Rows of a gateway that was never reached have no port; engines type such a column anyhow.
     rows, usual = rows.astype({"port": "Int16"}), usual.astype({"port": "Int16"})
-    rows = rows.merge(usual, on=["gateway", "port", "survey"], how="left")
+    rows = rows.merge(usual, on=["gateway", "port", "survey"], how="left").merge(
+        usual.rename(columns={"survey": "survey_before", "usual": "usual_before"}),
+        on=["gateway", "port", "survey_before"],
+        how="left",
+    )
     for name in ("time", "time_before"):
         rows[name] = utc(rows[name])
     rows = rows.sort_values(["gateway", "port", *_ORDER], ignore_index=True)
@@ -511,7 +539,6 @@ def _runs_of_port(line: pd.DataFrame) -> list[dict[str, Any]]:
     runs: list[dict[str, Any]] = []
     kind: str = ""
     start: Any = None
-    tick_before = np.nan
 
     def close(end: Any) -> None:
         if kind:
@@ -519,12 +546,9 @@ def _runs_of_port(line: pd.DataFrame) -> list[dict[str, Any]]:
 
     rows: Any = line.itertuples()
     for row in rows:
-        allowed = np.fmax(row.usual, tick_before)
-        gap = row.passed > max(_JOIN * allowed, allowed + 1) if allowed == allowed else False
-        tick = tick_before if tick_before == tick_before else row.usual
-        tick_before = row.usual
-        if gap:
-            dark = row.time_before + pd.Timedelta(seconds=tick)
+        if row.passed > _JOIN * np.fmax(row.usual, row.usual_before):
+            tick = row.usual_before if row.usual_before == row.usual_before else row.usual
+            dark = row.time_before + pd.Timedelta(microseconds=tick)
             if kind != "blind":
                 close(dark)
                 kind, start = "blind", dark

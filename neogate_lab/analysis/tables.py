@@ -6,8 +6,10 @@ seconds since 1970. What needs more than that is done on the small tables that c
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Collection, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,18 @@ import pandas as pd
 from neogate_lab.errors import InvalidRequest, NeogateError
 from neogate_lab.history.schema import TABLES, Column
 
-__all__ = ["Data", "column_of", "fetch", "filled", "micros", "opened", "since_1970", "typed", "utc"]
+__all__ = [
+    "Data",
+    "column_of",
+    "fetch",
+    "filled",
+    "micros",
+    "opened",
+    "since_1970",
+    "stretch_of",
+    "typed",
+    "utc",
+]
 
 _ENGINE_TYPES = {
     "time": "timestamp('UTC')",
@@ -47,7 +60,8 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
     Returns
     -------
     ibis.Table
-        On DuckDB in this process, or wherever the Ibis table given lives.
+        On DuckDB in this process, or wherever the Ibis table given lives. Rows without the time
+        that every row has are left out.
 
     Raises
     ------
@@ -69,16 +83,19 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
             ) from error
     elif isinstance(data, pd.DataFrame):
         present = [name for name in names if name in data.columns]
+        if twice := [name for name in present if isinstance(data[name], pd.DataFrame)]:
+            raise InvalidRequest(f"this frame has more than one column {', '.join(twice)}")
         _check([*present, *(column.name for column in declared.later(present))], names, table)
-        source = ibis.duckdb.connect().create_table(table, _plain(data[present], table), temp=True)
+        source = _framed(data[present], table, ibis.duckdb.connect())
     elif isinstance(data, str | os.PathLike):
         source = _parquet(os.fspath(data), ibis.duckdb.connect())
     elif _is_store(data):
         source = data.table(table)
     else:
+        kind = f"{type(data).__module__.partition('.')[0]}.{type(data).__name__}"
         raise InvalidRequest(
-            f"a {type(data).__name__} can't be analysed; give a DataFrame of the table {table}, a "
-            "Store, a path or URL of Parquet, or an Ibis table"
+            f"a {kind.removeprefix('builtins.')} can't be analysed; give a pandas DataFrame of the "
+            f"table {table}, a Store, a path or URL of Parquet, or an Ibis table"
         )
     absent = [column for column in declared.later(source.columns) if column.name in names]
     if absent:  # written before these columns came
@@ -86,7 +103,8 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
             **{column.name: ibis.null(_ENGINE_TYPES[column.kind]) for column in absent}
         )
     _check(source.columns, names, table)
-    return source.select(**{name: _fitting(declared.column(name), source) for name in names})
+    found = source.select(**{name: _fitting(declared.column(name), source) for name in names})
+    return found.filter(found[declared.time].notnull()) if declared.time in names else found
 
 
 def _fitting(column: Column, source: Any) -> Any:
@@ -97,10 +115,15 @@ def _fitting(column: Column, source: Any) -> Any:
     if column.kind in ("text", "cat"):
         # Partitions by gateway make a number of one that is called 7.
         return values if found.is_string() else values.cast(wanted)
+    if found.is_numeric():
+        if found.is_decimal() or column.kind in ("flag", "float"):
+            values = values.cast("float64")
+        if column.kind == "flag":  # a CSV's column of nothing is one of NaN
+            return values.isnan().ifelse(None, values != 0)
     fits = {"time": found.is_timestamp(), "flag": found.is_boolean()}
     if fits.get(column.kind, found.is_numeric()):
         return values
-    if found.is_null() or (column.kind == "flag" and found.is_integer()):
+    if found.is_null():
         return values.cast(wanted)
     raise InvalidRequest(
         f"this is not the table as declared: its column {column.name} is {found}, which is no "
@@ -122,6 +145,12 @@ def fetch(expression: Any) -> pd.DataFrame:
     InvalidRequest
         Its engine can't; in one sentence.
     """
+    schema = expression.schema()
+    times: list[str] = []
+    if expression.get_backend().name == "pyspark":
+        # Its driver shifts times by the session's zone, if that was changed since it was connected.
+        times = [name for name, kind in schema.items() if kind.is_timestamp()]
+        expression = expression.mutate([since_1970(expression[name]).name(name) for name in times])
     try:
         found = _run(expression)
     except NeogateError:
@@ -129,12 +158,14 @@ def fetch(expression: Any) -> pd.DataFrame:
     except Exception as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         engine = expression.get_backend().name
+        advice = ": export the table to Parquet and give its path or URL, which DuckDB reads here"
         raise InvalidRequest(
-            f"{engine} can't answer this ({first}): export the table to Parquet and give its path "
-            "or URL, which DuckDB reads here"
+            f"{engine} can't answer this ({first}){'' if engine == 'duckdb' else advice}"
         ) from error
-    text = [name for name, kind in expression.schema().items() if kind.is_string()]
+    text = [name for name, kind in schema.items() if kind.is_string()]
     frame: pd.DataFrame = found.to_pandas()
+    for name in times:
+        frame[name] = pd.to_datetime(frame[name], unit="us", utc=True)
     return frame.fillna(dict.fromkeys(text, "")) if text else frame
 
 
@@ -176,20 +207,39 @@ def utc(times: pd.Series) -> pd.Series:
     return pd.to_datetime(times, utc=True).astype("datetime64[us, UTC]")
 
 
-def since_1970(table: Any) -> Any:
-    """The column time as whole microseconds since 1970: alike on all engines, to the second.
+_MICROS = {"duckdb": "epoch_us", "pyspark": "unix_micros"}
+"""What engines call microseconds since 1970, where Ibis's seconds are rounded."""
 
-    Ibis's own way goes through a local time on DuckDB, which takes longer than all the rest.
+
+def since_1970(time: Any) -> Any:
+    """A column of times as whole microseconds since 1970.
+
+    Exact on DuckDB, Spark and PostgreSQL from 14 on; of engines that tell seconds only, seconds.
     """
+    name = _MICROS.get(time.get_backend().name)
+    if name is None:
+        return time.epoch_seconds() * 1_000_000
+    if name == "unix_micros":  # takes no time without a zone
+        time = time.cast("timestamp('UTC')")
+    return _function(name, time.type())(time)
+
+
+@cache
+def _function(name: str, kind: Any) -> Any:
+    """A function that an engine has; each one made stays in memory."""
     import ibis
 
-    if table.get_backend().name != "duckdb":
-        return table.time.epoch_seconds().cast("int64") * 1_000_000
+    def signature(time: Any) -> int: ...  # type: ignore[empty-body]
 
-    @ibis.udf.scalar.builtin(signature=((table.time.type(),), "int64"))  # type: ignore[untyped-decorator]
-    def epoch_us(time: Any) -> int: ...  # type: ignore[empty-body]
+    return ibis.udf.scalar.builtin(signature, name=name, signature=((kind,), "int64"))
 
-    return epoch_us(table.time)
+
+def stretch_of(time: Any, seconds: int) -> Any:
+    """The start of the stretch of so many seconds that a time lies in; microseconds since 1970."""
+    length = seconds * 1_000_000
+    # Engines' % is negative before 1970, so that times are moved by whole stretches first.
+    later = (10**17 // length + 1) * length
+    return time - (time + later) % length
 
 
 def micros(times: pd.Series) -> np.ndarray[Any, Any]:
@@ -225,6 +275,17 @@ def _plain(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     return frame.astype(made) if made else frame
 
 
+def _framed(frame: pd.DataFrame, table: str, connection: Any) -> Any:
+    try:
+        return connection.create_table(table, _plain(frame, table), temp=True)
+    except (TypeError, ValueError) as error:  # Arrow's are among them
+        column = error.args[-1] if len(error.args) > 1 else "mixed types"
+        raise InvalidRequest(
+            f"this frame does not hold what {table} declares ({column}): take it as this package "
+            "made it, or read it with read_parquet or read_csv"
+        ) from error
+
+
 def _is_store(data: object) -> bool:
     from neogate_lab.history.store import Store
 
@@ -234,13 +295,16 @@ def _is_store(data: object) -> bool:
 def _parquet(path: str, connection: Any) -> Any:
     import duckdb
 
-    scheme, separator, _ = path.partition("://")
+    scheme, separator, _ = path.removeprefix("file://").partition("://")
     if not separator:
-        place = Path(path).expanduser()
+        place = Path(scheme).expanduser()
+        if (place / "journal.sqlite").exists():
+            raise InvalidRequest(f"{place} is a store: give open_store({str(place)!r})")
         if not place.exists() and not any(letter in path for letter in "*?["):
             raise InvalidRequest(f"there is no file or folder {place}: check the spelling")
-        path = str(place / "**" / "*.parquet") if place.is_dir() else str(place)
-    elif scheme != "file":
+        path = glob.escape(str(place)) if place.exists() else str(place)
+        path += "/**/*.parquet" if place.is_dir() else ""
+    else:
         try:
             import fsspec
         except ImportError as error:
@@ -252,7 +316,12 @@ def _parquet(path: str, connection: Any) -> Any:
         if not path.endswith(".parquet"):
             path = path.rstrip("/") + "/**/*.parquet"
     try:
-        return connection.read_parquet(path, hive_partitioning=True, hive_types_autocast=False)
+        return connection.read_parquet(
+            path,
+            hive_partitioning=True,
+            hive_types_autocast=False,
+            union_by_name=True,  # columns that came later are in no file from before
+        )
     except duckdb.Error as error:
         first = str(error).strip().splitlines()[0]
         raise InvalidRequest(f"{path} can't be read as Parquet: {first}") from error

@@ -16,7 +16,7 @@ from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.frames import arrow_schema, frame_of
 from neogate_lab.history.schema import TABLES
 from tests.analysis.engines import postgres_server, spark_session
-from tests.analysis.radio import at, failed, frame, measured
+from tests.analysis.radio import at, failed, frame, measured, row
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -40,14 +40,16 @@ COMPARISONS = {
 
 
 def untidy():
-    """Gaps, repeats, no values, failures, outages, operators, gateways, two surveys at once."""
+    """Gaps, repeats, no values, failures, outages, operators, gateways, two surveys at once, ticks
+    between seconds, and a port that never told whether it is registered.
+    """
     rows = []
     for seed, (gateway, port) in enumerate((("7", 1), ("7", 2), ("lab:5038", 1))):
         for place, label in enumerate(("sill", "roof")):
             rows += [
                 each | {"gateway": gateway, "survey": label}
                 for each in measured(
-                    10 * seed + place, begin=3 * port + 1800 * place, port=port, label=label,
+                    10 * seed + place, begin=3.7 * port + 1800 * place, port=port, label=label,
                     seconds=1800, every=10 + 5 * place, refresh=20, noise=2, level=12 + 3 * place,
                 )
             ]  # fmt: skip
@@ -64,6 +66,7 @@ def untidy():
         rows += [rows[-1], rows[-2] | twice, rows[-9] | {"survey": "another", "network": "Tele2"}]
         last = (rows[-4]["time"] - at(0)).total_seconds()
         rows.append(failed(last + 10, gateway=gateway, port=port, label="roof"))
+    rows += [row(0.5 * n, port=3, registered=None, survey="roof") for n in (0, 1, 2, 7, 8)]
     for number, each in enumerate(rows):
         each |= {"row_id": number + 1}
         if each["ok"]:
@@ -84,6 +87,17 @@ def messages():
     states = ["sent", "sent", "failed", "unknown", "queued", "written", "cancelled", "sent"]
     return frame_of("outbox", [sms(n, s, n + 2 if s == "sent" else None)
                                for n, s in enumerate(states)])  # fmt: skip
+
+
+def numbers(connection, name):
+    """A table as somebody may have declared it for himself: other numbers, times without a zone."""
+    columns = ["gateway", "port::numeric", "ok::int::smallint AS ok", "registered::int",
+               "rssi_dbm::numeric(8, 2)", "latency_ms::numeric(9, 3)", "network", "label", "state",
+               "survey", "time AT TIME ZONE 'UTC' AS time"]  # fmt: skip
+    connection.raw_sql(
+        f'CREATE VIEW "My Signal" AS SELECT {", ".join(columns)}, up FROM {name}'
+    ).close()
+    return connection.table("My Signal")
 
 
 def without_labels(data):
@@ -146,8 +160,11 @@ def test_the_data_has_what_is_difficult():
     data = untidy()
     assert set(ng.outages(data)["kind"]) == {"not_registered", "power_off", "no_sim", "blind"}
     summary = ng.signal_summary(data)
-    assert (summary["n_no_value"] > 0).all()
-    assert (summary["n_missing"] > summary["n_no_value"]).all()
+    told = summary[summary["port"] < 3]
+    assert (told["n_no_value"] > 0).all()
+    assert (told["n_missing"] > told["n_no_value"]).all()
+    assert list(summary["availability"][summary["port"] == 3]) == [0]
+    assert 0.5 in set(ng.outages(data)["start"].dt.microsecond / 1e6)
     assert len(ng.handovers(data)) > 3
 
 
@@ -165,6 +182,22 @@ def test_duckdb_reads_an_export_as_the_frame_that_it_was(tmp_path, subtests):
         )
 
 
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_files_of_before_a_column_lie_beside_those_of_after(tmp_path, names):
+    data = told(untidy().assign(power=False, registered=False))
+    for name, each in zip(names, (data.drop_columns(["power", "sim"]), data), strict=True):
+        (tmp_path / f"gateway={name}").mkdir()
+        file = tmp_path / f"gateway={name}" / "0.parquet"
+        pq.write_table(each.drop_columns(["gateway"]), file)
+    found = ng.outages(tmp_path)
+    kinds = found.groupby("gateway", observed=True)["kind"].agg(lambda kind: set(kind) - {"blind"})
+    assert kinds[names[1]] == {"power_off"}
+    assert "not_registered" in kinds[names[0]]
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(InvalidRequest, match="as Parquet"):
+        ng.outages(tmp_path)
+
+
 @pytest.mark.timeout(300)
 def test_postgresql_gives_equal_answers(subtests):
     with postgres_server() as connection:
@@ -176,6 +209,10 @@ def test_postgresql_gives_equal_answers(subtests):
             "outbox": told(messages(), "outbox"),
         }
         ask_all(subtests, {n: connection.create_table(n, data) for n, data in held.items()})
+        other = numbers(connection, "signal")
+        for name, ask in QUESTIONS.items():
+            with subtests.test(f"{name}, declared otherwise"):
+                pd.testing.assert_frame_equal(ask(other), ask(untidy()))
 
 
 @pytest.mark.timeout(600)
@@ -197,6 +234,13 @@ def test_spark_gives_equal_answers(tmp_path, subtests):
             names = {"ng": ng}
             exec(lines.replace(url, str(paths["signal"])), names)
             pd.testing.assert_frame_equal(names["hours"], ng.signal_summary(untidy(), every="1h"))
+        # What ibis sets when it connects, somebody may set anew.
+        spark.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
+        spark.conf.set("spark.sql.ansi.enabled", "false")
+        moved = connection.read_parquet(str(paths["signal"]))
+        for name, ask in QUESTIONS.items():
+            with subtests.test(f"{name}, in a session of Tokyo"):
+                pd.testing.assert_frame_equal(ask(moved), ask(untidy()))
 
 
 def test_what_is_no_such_table_is_told_in_a_sentence():

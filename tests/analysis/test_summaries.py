@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import ibis
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import neogate_lab as ng
-from neogate_lab.analysis import series
+from neogate_lab.analysis import series, summaries
+from neogate_lab.analysis.tables import fetch
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history import Store
 from neogate_lab.history.frames import frame_of
@@ -78,6 +80,17 @@ def test_groups_of_any_column_and_stretches_of_time():
     ]
 
 
+def test_stretches_of_time_begin_at_whole_ones_before_1970_as_well():
+    begin = datetime(1969, 12, 31, 23, 59, 50, 700_000, tzinfo=UTC)
+    data = frame([row(0, 10) | {"time": begin + timedelta(seconds=10 * t)} for t in range(4)])
+    for length in (timedelta(hours=1), timedelta(days=1), timedelta(minutes=7)):
+        answer = ng.signal_summary(data, every=length)
+        epoch = datetime(1970, 1, 1, tzinfo=UTC)
+        assert list(answer["time"]) == [epoch - length, epoch]
+        assert list(answer["n"]) == [1, 3]
+        assert list(answer["n_independent"]) == [1, 1]
+
+
 def test_repeats_of_a_cached_value_are_not_counted_as_independent():
     fast = ng.signal_summary(frame(measured(1, seconds=7200, every=10, refresh=60, noise=2)))
     assert fast["refresh_s"][0] == pytest.approx(60, rel=0.1)
@@ -118,7 +131,10 @@ def test_every_kind_of_data_gives_the_same_answers(tmp_path):
     ("data", "words"),
     [
         (7, "a int can't be analysed"),
+        (pa.table({"a": [1]}), "a pyarrow.Table can't be analysed; give a pandas DataFrame"),
         (pd.DataFrame({"a": [1]}), "no column time"),
+        (pd.concat([mixed(), mixed()[["port"]]], axis=1), "more than one column port"),
+        (mixed().assign(port=["1", 2] * 120), "does not hold what signal declares .*column port"),
         ("nowhere.parquet", "there is no file"),
         ("nosuch://bucket/x", "nosuch"),
     ],
@@ -133,8 +149,54 @@ def test_unknown_columns_and_stretches_are_refused():
         ng.signal_summary(mixed(), by="place")
     with pytest.raises(InvalidRequest, match="at least one"):
         ng.availability(mixed(), by=())
-    with pytest.raises(InvalidRequest, match="whole seconds"):
-        ng.signal_summary(mixed(), every=0.5)
+    with pytest.raises(InvalidRequest, match="a column or several"):
+        ng.signal_summary(mixed(), by=None)
+    for every in (0.5, 1e14):
+        with pytest.raises(InvalidRequest, match="whole seconds"):
+            ng.signal_summary(mixed(), every=every)
+    with pytest.raises(InvalidRequest, match="leave out one"):
+        ng.availability(mixed(), by=["time", "port"], every="1h")
+
+
+def test_a_column_named_twice_is_one():
+    once, twice = (ng.availability(mixed(), by=by) for by in ("port", ["port", "port"]))
+    pd.testing.assert_frame_equal(once, twice)
+
+
+def test_frames_as_other_tools_make_them_give_the_same_answers(tmp_path):
+    data = mixed().assign(latency_ms=2.0)
+    data.to_csv(tmp_path / "signal.csv", index=False)
+    plain = pd.read_csv(tmp_path / "signal.csv", parse_dates=["time"])
+    time = data["time"]
+    for other in (
+        plain,
+        plain.assign(latency_ms=2),
+        data.astype(object).where(data.notna(), None),
+        data.convert_dtypes(dtype_backend="pyarrow"),
+        data.assign(time=time.dt.tz_localize(None)),
+        data.assign(time=time.dt.tz_convert("Asia/Kathmandu")),
+        data.assign(time=time.dt.as_unit("ns")),
+    ):
+        for ask in (ng.signal_summary, ng.outages, ng.operators, ng.handovers, ng.latency):
+            pd.testing.assert_frame_equal(ask(other), ask(data))
+
+
+def test_rows_without_a_time_are_no_measurements():
+    data = mixed()
+    timeless = data.assign(time=data["time"].where(data.index > 20))
+    for ask in (ng.signal_summary, ng.outages, ng.operators, ng.handovers):
+        pd.testing.assert_frame_equal(ask(timeless), ask(data[21:]))
+
+
+def test_a_folder_may_have_any_name_and_a_store_is_told_from_it(tmp_path):
+    folder = tmp_path / "lab's [1] * 10%"
+    folder.mkdir()
+    data, store, single, *_ = kinds_of_data(folder)
+    for place in (single, folder / "parts", f"file://{folder}/parts"):
+        pd.testing.assert_frame_equal(ng.availability(place), ng.availability(data))
+    with pytest.raises(InvalidRequest, match=r"is a store: give open_store\("):
+        ng.availability(store.path)
+    store.close()
 
 
 def test_availability_is_registered_of_answered():
@@ -170,19 +232,46 @@ def test_an_outage_is_found_to_the_tick():
     assert listed(rows) == [(1, 30, 30, "not_registered")]
 
 
-def test_outages_drawn_at_random_are_all_found_to_the_tick():
+KINDS = {
+    "": row,
+    "not_registered": away,
+    "no_sim": lambda t, **it: away(t, sim=False, **it),
+    "power_off": lambda t, **it: away(t, power=False, sim=False, **it),
+    "down": lambda t, **it: away(t, **{**it, "registered": None, "up": False}),
+    "blind": failed,
+    "absent": None,  # the recorder was down
+}
+
+
+@pytest.mark.parametrize("every", [10.0, 1.0, 0.5, 2.5])
+def test_outages_drawn_at_random_are_all_found_to_the_tick(every):
     rng = np.random.default_rng(11)
     rows, expected = [], []
     for port in (1, 2, 3):
-        out = np.repeat(rng.random(60) < 0.3, rng.integers(1, 9, 60))
-        edges = np.flatnonzero(np.diff(np.r_[0, out, 0]))
-        for first, last in edges.reshape(-1, 2):
-            end = None if last == len(out) else (last - first) * 10.0
-            expected.append((port, first * 10.0, end, "not_registered"))
-        rows += [
-            away(10 * t, port=port) if o else row(10 * t, port=port) for t, o in enumerate(out)
-        ]
-    assert listed(rows) == expected
+        tick, before = 0, ""
+        names = ["", *rng.choice(list(KINDS), 60), rng.choice(["", "no_sim", "blind"])]
+        for name, length in zip(names, rng.integers(1, 9, 62), strict=True):
+            kind = "blind" if name == "absent" else str(name)
+            begin, tick = tick, tick + int(length)
+            if make := KINDS[name]:
+                labels = rng.choice(["sill", "roof"], length)
+                rows += [
+                    make(0.123457 + every * t, port=port, label=str(label))
+                    for t, label in zip(range(begin, tick), labels, strict=True)
+                ]
+            if kind == before:
+                continue
+            if before:
+                expected[-1][2] = begin * every - expected[-1][1]
+            if kind:
+                expected.append([port, begin * every, None, kind])
+            before = kind
+    rng.shuffle(rows)
+    shifted = [(port, start - 0.123457, *rest) for port, start, *rest in listed(rows)]
+    assert shifted == [
+        (port, pytest.approx(start, abs=1e-5), seconds, kind)
+        for port, start, seconds, kind in expected
+    ]
 
 
 def test_an_outage_that_goes_on_is_open():
@@ -217,6 +306,26 @@ def test_a_slower_survey_has_no_gaps_between_its_own_ticks():
     rows = [row(t) for t in range(0, 60, 10)]
     rows += [row(t, survey="slow") for t in range(250, 1000, 60)]
     assert listed(rows) == [(1, 60, 190, "blind")]
+
+
+def test_a_gap_goes_by_the_ticks_of_the_survey_before_it():
+    rows = [row(t) for t in range(0, 100, 10)]
+    rows += [row(t, survey="slow") for t in range(100, 700, 60)]
+    assert listed([*rows, row(710), row(720)]) == []
+    assert listed([*rows, row(900), row(910)]) == [(1, 700, 200, "blind")]
+
+
+def test_samples_by_hand_do_not_fetch_the_rows_of_a_survey(monkeypatch):
+    data = frame([row(10 * t) for t in range(500)] + [row(1, survey=""), row(3, survey="")])
+    fetched = []
+
+    def counting(expression):
+        fetched.append(fetch(expression))
+        return fetched[-1]
+
+    monkeypatch.setattr(summaries, "fetch", counting)
+    assert len(ng.outages(data)) == 0
+    assert sum(map(len, fetched)) < 20
 
 
 # -- networks, messages, latency -------------------------------------------------------------------
@@ -257,6 +366,17 @@ def test_delivery_counts_what_became_of_the_messages():
     assert len(ng.delivery(frame_of("outbox", []))) == 0
 
 
+def test_delivery_by_what_is_not_known_counts_as_well():
+    known = {"row_id": 1, "queued_at": at(0), "gateway": "lab", "segments": 1, "status": "queued"}
+    data = frame_of("outbox", [known | {"port": port} for port in (2, None, 1, None)])
+    answer = ng.delivery(data)
+    assert list(answer["port"].fillna(0)) == [1, 2, 0]
+    assert list(answer["n_waiting"]) == [1, 1, 2]
+    assert len(ng.delivery(data, by=["written_at", "error"])) == 1
+    with pytest.raises(InvalidRequest, match="by takes no segments"):
+        ng.delivery(data, by=["segments", "port"])
+
+
 def test_latency_leaves_out_what_was_never_answered():
     rows = [row(10 * t, latency_ms=float(t)) for t in range(101)] + [failed(1010)]
     answer = ng.latency(frame(rows)).iloc[0]
@@ -283,3 +403,17 @@ def test_of_long_tables_independent_readings_are_estimated_from_stretches(monkey
     assert part["refresh_s"][0] == pytest.approx(20, rel=0.1)
     assert part["n_independent"][0] != whole["n_independent"][0]
     assert part["n_independent"][0] == pytest.approx(whole["n_independent"][0], rel=0.5)
+
+
+def test_a_clock_that_was_decades_off_for_a_tick_spoils_no_estimate(monkeypatch):
+    data = frame(measured(4, seconds=86400, refresh=20, noise=2, memory=0.5))
+    whole = ng.signal_summary(data)
+    data.loc[[5, 9], "time"] = [
+        pd.Timestamp("1970-01-01", tz="UTC"),
+        pd.Timestamp("2149-01-01", tz="UTC"),
+    ]
+    monkeypatch.setattr(series, "_MOST_ROWS", 8000)
+    monkeypatch.setattr(series, "_SAMPLE", 3000)
+    for every in (None, "1d"):
+        part = ng.signal_summary(data, every=every)
+        assert part["n_independent"].sum() == pytest.approx(whole["n_independent"][0], rel=0.5)
