@@ -57,8 +57,17 @@ __all__ = ["compare"]
 _WEAKEST = -113.0
 """dBm at most: what CSQ 0 stands for (3GPP TS 27.007 §8.5), which drivers show as no value."""
 
+_STRONGEST = -51.0
+"""dBm at least: what CSQ 31 stands for."""
+
+_MANY = 0.05
+"""From this share of readings at an end of the scale on, their mean isn't that of the signal."""
+
 _NO_DIFFERENCE = 2.0
 """dB, one step of CSQ: less than this is no difference that matters."""
+
+_LEAST, _MOST = 60.0, 1e8
+"""Seconds more, between which is searched for how many would be enough."""
 
 _COLUMNS = (
     GATEWAY,
@@ -105,8 +114,10 @@ def compare(data: Data, a: Any, b: Any, by: str = "label", overall: bool = False
         "roof is 6 dB better, 95 % interval 4 to 8, from 41 independent readings", "no difference
         seen: less than 2 dB", "can't tell yet: measure about 25 minutes more" (each side).
         "Registered, but no value" is left out of the numbers; where counting it as -113 dBm, the
-        weakest there is, would change the verdict, it says that it can't tell. Several gateways, or
-        ports, in one row are shown as none.
+        weakest there is, would change the verdict, it says that it can't tell. Where many readings
+        stand at an end of the scale (-113, -51 dBm), beyond which no difference shows, "roof is at
+        least 8 dB better" is all that it says, or that it can't tell. Several gateways, or ports,
+        in one row are shown as none.
 
     Raises
     ------
@@ -129,6 +140,7 @@ def compare(data: Data, a: Any, b: Any, by: str = "label", overall: bool = False
     ]
     if overall:
         lines = [(_common(sides), [places for _, each in lines for places in each])]
+    first, second = (str(side) or f"(no {by})" for side in (a, b))
     rows = []
     for place, members in lines:
         with_values = _Difference.of(members, plain)
@@ -140,7 +152,7 @@ def compare(data: Data, a: Any, b: Any, by: str = "label", overall: bool = False
                 "a": str(a),
                 "b": str(b),
                 **with_values.columns(),
-                "verdict": _sentence(str(a), str(b), with_values, weak),
+                "verdict": _sentence(first, second, with_values, weak),
             }
         )
     frame = pd.DataFrame(rows).sort_values(["gateway", "port"], ignore_index=True)
@@ -200,6 +212,8 @@ class _Moment:
     independent: float
     seconds: float
     silent: int
+    ends: int
+    readings: int
 
 
 Moments = dict[tuple[Any, ...], _Moment]
@@ -214,6 +228,8 @@ def _moments(sides: pd.DataFrame, used: pd.Series) -> Moments:
     judged = readings.means(*readings.thinned(number, *columns), total)
     silent = sides["ok"] & sides["registered"] & ~used
     measured = rows.groupby("group")["value"].agg(["mean", "median"])
+    at_end = (rows["value"] <= _WEAKEST) | (rows["value"] >= _STRONGEST)
+    ends, counts = (np.bincount(each, minlength=total) for each in (number[at_end], number))
     ticks = sides.groupby("group")["second"].diff()
     usual = ticks.groupby(sides["group"]).transform("median")
     seconds = usual.where(ticks.isna(), ticks.clip(upper=3 * usual)).groupby(sides["group"]).sum()
@@ -231,6 +247,8 @@ def _moments(sides: pd.DataFrame, used: pd.Series) -> Moments:
             independent=float(judged.independent[group]),
             seconds=float(seconds[group]),
             silent=int(silent[sides["group"] == group].sum()),
+            ends=int(ends[group]),
+            readings=int(counts[group]),
         )
     return moments
 
@@ -261,6 +279,8 @@ def _together(moments: list[Any]) -> _Moment | None:
         independent=sum(each.independent for each in known),
         seconds=max(each.seconds for each in known),
         silent=sum(each.silent for each in moments),
+        ends=sum(each.ends for each in known),
+        readings=sum(each.readings for each in known),
     )
 
 
@@ -318,45 +338,76 @@ class _Difference:
         return "same" if abs(self.middle) + self.half <= _NO_DIFFERENCE else ""
 
     def seconds_more(self) -> float:
-        """How much longer each side must be measured for a result, were all to go on like this."""
+        """How much longer each side must be measured for a result, were all to go on like this.
+
+        NaN where nobody knows; infinite where rounding hides it, however long one measures.
+        """
         a, b = self.a, self.b
         if a is None or b is None or np.isnan(self.half):
             return np.nan
         # Whichever comes first: the interval leaves 0 out, or it fits into what is no difference.
-        wanted = 0.9 * max(abs(self.middle), _NO_DIFFERENCE - abs(self.middle))
-        error = (wanted / 2) ** 2
-        factor = (a.error + b.error) / error
         # Student's t shrinks as well, but never helps by more than the square of its ratio to 2.
-        return max(factor - 1, 0.05) * max(a.seconds, b.seconds)
+        wanted = 0.9 * max(abs(self.middle), _NO_DIFFERENCE - abs(self.middle))
+        more = np.geomspace(_LEAST, _MOST, 1000)
+        error = np.zeros_like(more)
+        for side in (a, b):
+            hidden = float(readings.rounding(np.asarray(side.spread)))
+            error += hidden + (side.error - hidden) * side.seconds / (side.seconds + more)
+        enough = error <= (wanted / 2) ** 2
+        return float(more[np.argmax(enough)]) if enough.any() else np.inf
 
 
 def _sentence(a: str, b: str, plain: _Difference, weak: _Difference) -> str:
-    names = (a, b)
     total = sum(plain.silent)
     if total and plain.result != weak.result:
-        which = " and ".join(n for n, count in zip(names, plain.silent, strict=True) if count)
-        readings_ = "1 reading" if total == 1 else f"{total} readings"
+        which = " and ".join(n for n, count in zip((a, b), plain.silent, strict=True) if count)
+        many, they = (
+            ("1 reading", "it counts") if total == 1 else (f"{total} readings", "they count")
+        )
         return (
-            f"can't tell: {readings_} of {which} had no value, and it turns on whether they count "
+            f"can't tell: {many} of {which} had no value, and it turns on whether {they} "
             "as too weak (-113 dBm or less)"
         )
-    for name, side in zip(names, (plain.a, plain.b), strict=True):
-        if side is None:
-            return f"can't tell: no values of {name} here"
+    if plain.a is None or plain.b is None:
+        which = " or ".join(n for n, side in ((a, plain.a), (b, plain.b)) if side is None)
+        return f"can't tell: no values of {which} here"
+    at_end = [
+        (name, side)
+        for name, side in ((a, plain.a), (b, plain.b))
+        if side.ends >= _MANY * side.readings
+    ]
     if plain.result in ("a", "b"):
         better = b if plain.result == "b" else a
         sign = 1 if plain.result == "b" else -1
         low, high = sorted((sign * (plain.middle - plain.half), sign * (plain.middle + plain.half)))
         places = 0 if low >= 1 and plain.half >= 1 else 1
-        count = round(plain.columns()["n_independent_a"] + plain.columns()["n_independent_b"])
+        count = round(plain.a.independent + plain.b.independent)
+        if at_end:
+            return (
+                f"{better} is at least {np.floor(10 * low) / 10:g} dB better, from {count} "
+                f"independent readings; {_told(at_end)} stood at an end of the scale"
+            )
         return (
             f"{better} is {abs(plain.middle):.{places}f} dB better, 95 % interval "
             f"{low:.{places}f} to {high:.{places}f}, from {count} independent readings"
         )
+    if plain.result == "same" and at_end:
+        return (
+            f"can't tell: {_told(at_end)} stood at an end of the scale, where no difference shows"
+        )
     if plain.result == "same":
         most = np.ceil((abs(plain.middle) + plain.half) * 2) / 2
         return f"no difference seen: less than {most:g} dB"
-    return f"can't tell yet: measure {_more(plain.seconds_more())} more"
+    more = plain.seconds_more()
+    if more == np.inf:
+        return "can't tell: rounding to steps of 2 dB may hide so small a difference"
+    return f"can't tell yet: measure {_more(more)} more"
+
+
+def _told(at_end: list[tuple[str, _Moment]]) -> str:
+    return " and ".join(
+        f"{side.ends} of {side.readings} readings of {name}" for name, side in at_end
+    )
 
 
 def _more(seconds: float) -> str:

@@ -13,7 +13,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["UNSEEN_REFRESH", "Means", "means", "refresh_period", "student", "thinned"]
+__all__ = [
+    "UNSEEN_REFRESH",
+    "Means",
+    "means",
+    "refresh_period",
+    "rounding",
+    "student",
+    "thinned",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -150,13 +158,13 @@ def means(group: Array, slot: Array, value: Array, groups: int) -> Means:
 
     The readings of a group are averaged to at most 60 batches, whose autocorrelation at lag one is
     r: of their variance without the noise of rounding (Sheppard's step²/12, but at most a fifth: a
-    signal that hardly moves rounds to less), and corrected for the bias that short series have
-    (Kendall 1954). It may be negative: cut off at 0, chance alone would widen the interval. The
-    mean's variance is (1 + r) / (1 - r) times that of independent readings, or about
-    (1 + r - r²) / (1 - r) times that of batches, which are smoothed already. As r is an estimate
-    too, with a variance of (1 - r²) / n, and the logarithm of that factor moves by 2 / (1 - r²)
-    with it, Satterthwaite's degrees of freedom are n (1 - r²) / (3 - r²). What rounding hides is
-    added; it is bounded, not estimated, and takes no degrees of freedom.
+    signal that hardly moves rounds to less), and corrected for the bias of short series, which is
+    -(1 + 4 r) / n (Marriott and Pope 1954). It may be negative: cut off at 0, chance alone would
+    widen the interval. The mean's variance is (1 + r) / (1 - r) times that of independent readings,
+    or about (1 + r - r²) / (1 - r) times that of batches, which are smoothed already. As r is an
+    estimate too, with a variance of (1 - r²) / n, and the logarithm of that factor moves by
+    2 / (1 - r²) with it, Satterthwaite's degrees of freedom are n (1 - r²) / (3 - r²). What
+    rounding hides is added; it is bounded, not estimated, and takes no degrees of freedom.
 
     Parameters
     ----------
@@ -185,12 +193,12 @@ def means(group: Array, slot: Array, value: Array, groups: int) -> Means:
         white = np.minimum(_STEP**2 / 12 / size, square / 5)
         signal = square - white
         r = np.where(signal > 0, product / signal, 0.0)
-        r = np.clip(r + (1 + 3 * r) / count, -0.5, 0.97)
+        r = np.clip(r + (1 + 4 * r) / count, -0.5, 0.97)
         factor = np.minimum((1 + r - r**2 * (size > 1)) / (1 - r), 0.8 * count)
         sampling = signal * factor / (count - factor) + white / count
         # However equal all were, the next may be a step off.
         sampling = np.maximum(sampling, (_STEP / n) ** 2)
-        error = sampling + _rounding(spread)
+        error = sampling + rounding(spread)
         freedom = np.maximum(count * (1 - r**2) / (3 - r**2), 1.0) * (error / sampling) ** 2
         independent = np.where(spread > 0, np.clip(spread / sampling, 1.0, n), n)
         nothing = n < 2
@@ -203,7 +211,7 @@ def means(group: Array, slot: Array, value: Array, groups: int) -> Means:
         )
 
 
-def _rounding(spread: Array) -> Array:
+def rounding(spread: Array) -> Array:
     """Variance in dB² of what rounding to CSQ adds to a mean, unknown where within the step it is.
 
     Noise of a step or more makes rounding harmless; a signal that never leaves its step may be
