@@ -202,13 +202,16 @@ def _sides(data: Data, a: Any, b: Any, by: str) -> tuple[pd.DataFrame, pd.Series
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """One side of one port: what was measured, and how well that is known."""
+    """One side of one port: what was measured, and how well that is known.
+
+    `error` is the variance of the mean; `hidden` is rounding's part, which no measuring shrinks.
+    """
 
     mean: float
     median: float
     error: float
     freedom: float
-    spread: float
+    hidden: float
     independent: float
     seconds: float
     silent: int
@@ -226,6 +229,7 @@ def _moments(sides: pd.DataFrame, used: pd.Series) -> Moments:
     total = int(sides["group"].max()) + 1
     columns = (rows[name].to_numpy() for name in ("second", "value", "refresh"))
     judged = readings.means(*readings.thinned(number, *columns), total)
+    hidden = readings.rounding(judged.spread)
     silent = sides["ok"] & sides["registered"] & ~used
     measured = rows.groupby("group")["value"].agg(["mean", "median"])
     at_end = (rows["value"] <= _WEAKEST) | (rows["value"] >= _STRONGEST)
@@ -243,7 +247,7 @@ def _moments(sides: pd.DataFrame, used: pd.Series) -> Moments:
             median=float(measured["median"][group]) if there else np.nan,
             error=float(judged.error[group]),
             freedom=float(judged.freedom[group]),
-            spread=float(judged.spread[group]),
+            hidden=float(hidden[group]),
             independent=float(judged.independent[group]),
             seconds=float(seconds[group]),
             silent=int(silent[sides["group"] == group].sum()),
@@ -275,7 +279,7 @@ def _together(moments: list[Any]) -> _Moment | None:
         median=float(np.mean([each.median for each in known])),
         error=error,
         freedom=error**2 / shares if shares > 0 else np.nan,
-        spread=sum(each.spread for each in known) / count,
+        hidden=sum(each.hidden for each in known) / count**2,
         independent=sum(each.independent for each in known),
         seconds=max(each.seconds for each in known),
         silent=sum(each.silent for each in moments),
@@ -351,8 +355,8 @@ class _Difference:
         more = np.geomspace(_LEAST, _MOST, 1000)
         error = np.zeros_like(more)
         for side in (a, b):
-            hidden = float(readings.rounding(np.asarray(side.spread)))
-            error += hidden + (side.error - hidden) * side.seconds / (side.seconds + more)
+            shrinks = (side.error - side.hidden) * side.seconds / (side.seconds + more)
+            error += side.hidden + shrinks
         enough = error <= (wanted / 2) ** 2
         return float(more[np.argmax(enough)]) if enough.any() else np.inf
 

@@ -114,8 +114,8 @@ def test_a_short_side_beside_a_long_one_is_not_asked_to_grow_as_if_both_were_sho
     assert enough >= len(asked) / 2
 
 
-def constant(label, csq, *, begin=0, ticks=360):
-    return [row(begin + 10 * tick, csq, label=label) for tick in range(ticks)]
+def constant(label, csq, *, begin=0, ticks=360, port=1):
+    return [row(begin + 10 * tick, csq, port=port, label=label) for tick in range(ticks)]
 
 
 @pytest.mark.parametrize("ticks", [1, 3])
@@ -131,6 +131,19 @@ def test_values_that_never_leave_a_step_may_differ_within_it():
     assert verdict(rows[:360] + toggling) == (
         "can't tell: rounding to steps of 2 dB may hide so small a difference"
     )
+
+
+def test_ports_together_ask_for_a_time_that_can_be_waited_for():
+    rows = [
+        each
+        for port in (1, 2)
+        for each in (
+            *constant("sill", 15, port=port),
+            *measured(port, port=port, label="roof", begin=3600, seconds=900, level=15.6, noise=3),
+        )
+    ]
+    said = verdict(rows, overall=True)
+    assert re.fullmatch(r"can't tell yet: measure about \d+ minutes more", said)
 
 
 def test_beyond_the_ends_of_the_scale_no_difference_shows():
