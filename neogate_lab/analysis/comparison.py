@@ -215,8 +215,7 @@ class _Moment:
     independent: float
     seconds: float
     silent: int
-    ends: int
-    readings: int
+    at_end: bool
 
 
 Moments = dict[tuple[Any, ...], _Moment]
@@ -251,8 +250,7 @@ def _moments(sides: pd.DataFrame, used: pd.Series) -> Moments:
             independent=float(judged.independent[group]),
             seconds=float(seconds[group]),
             silent=int(silent[sides["group"] == group].sum()),
-            ends=int(ends[group]),
-            readings=int(counts[group]),
+            at_end=bool(ends[group] >= _MANY * counts[group]),
         )
     return moments
 
@@ -283,8 +281,7 @@ def _together(moments: list[Any]) -> _Moment | None:
         independent=sum(each.independent for each in known),
         seconds=max(each.seconds for each in known),
         silent=sum(each.silent for each in moments),
-        ends=sum(each.ends for each in known),
-        readings=sum(each.readings for each in known),
+        at_end=any(each.at_end for each in known),
     )
 
 
@@ -375,11 +372,7 @@ def _sentence(a: str, b: str, plain: _Difference, weak: _Difference) -> str:
     if plain.a is None or plain.b is None:
         which = " or ".join(n for n, side in ((a, plain.a), (b, plain.b)) if side is None)
         return f"can't tell: no values of {which} here"
-    at_end = [
-        (name, side)
-        for name, side in ((a, plain.a), (b, plain.b))
-        if side.ends >= _MANY * side.readings
-    ]
+    at_end = " and ".join(n for n, side in ((a, plain.a), (b, plain.b)) if side.at_end)
     if plain.result in ("a", "b"):
         better = b if plain.result == "b" else a
         sign = 1 if plain.result == "b" else -1
@@ -389,16 +382,14 @@ def _sentence(a: str, b: str, plain: _Difference, weak: _Difference) -> str:
         if at_end:
             return (
                 f"{better} is at least {np.floor(10 * low) / 10:g} dB better, from {count} "
-                f"independent readings; {_told(at_end)} stood at an end of the scale"
+                f"independent readings; {at_end} stood at an end of the scale"
             )
         return (
             f"{better} is {abs(plain.middle):.{places}f} dB better, 95 % interval "
             f"{low:.{places}f} to {high:.{places}f}, from {count} independent readings"
         )
     if plain.result == "same" and at_end:
-        return (
-            f"can't tell: {_told(at_end)} stood at an end of the scale, where no difference shows"
-        )
+        return f"can't tell: {at_end} stood at an end of the scale, where no difference shows"
     if plain.result == "same":
         most = np.ceil((abs(plain.middle) + plain.half) * 2) / 2
         return f"no difference seen: less than {most:g} dB"
@@ -406,12 +397,6 @@ def _sentence(a: str, b: str, plain: _Difference, weak: _Difference) -> str:
     if more == np.inf:
         return "can't tell: rounding to steps of 2 dB may hide so small a difference"
     return f"can't tell yet: measure {_more(more)} more"
-
-
-def _told(at_end: list[tuple[str, _Moment]]) -> str:
-    return " and ".join(
-        f"{side.ends} of {side.readings} readings of {name}" for name, side in at_end
-    )
 
 
 def _more(seconds: float) -> str:

@@ -149,13 +149,12 @@ def test_ports_together_ask_for_a_time_that_can_be_waited_for():
 def test_beyond_the_ends_of_the_scale_no_difference_shows():
     strong = constant("sill", 31) + constant("roof", 31, begin=3600)
     assert verdict(strong) == (
-        "can't tell: 360 of 360 readings of sill and 360 of 360 readings of roof stood at an end "
-        "of the scale, where no difference shows"
+        "can't tell: sill and roof stood at an end of the scale, where no difference shows"
     )
     better = measured(1, label="sill", seconds=3600) + constant("roof", 31, begin=3600)
     assert re.fullmatch(
-        r"roof is at least (29|3\d)(\.\d)? dB better, from \d+ independent readings; 360 of 360 "
-        r"readings of roof stood at an end of the scale",
+        r"roof is at least (29|3\d)(\.\d)? dB better, from \d+ independent readings; "
+        r"roof stood at an end of the scale",
         verdict(better),
     )
     seldom = sides(noise=1)
