@@ -13,7 +13,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["UNSEEN_REFRESH", "Means", "means", "refresh_period", "student", "thinned"]
+__all__ = [
+    "UNSEEN_REFRESH",
+    "Means",
+    "means",
+    "refresh_period",
+    "rounding",
+    "student",
+    "thinned",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -148,9 +156,15 @@ class Means:
 def means(group: Array, slot: Array, value: Array, groups: int) -> Means:
     """Judge the means of groups of thinned readings.
 
-    The readings of a group are averaged to at most 60 batches. Their autocorrelation at lag one,
-    corrected for the bias that short series have (Kendall 1954), gives the number of independent
-    batches n (1 - r) / (1 + r).
+    The readings of a group are averaged to at most 60 batches, whose autocorrelation at lag one is
+    r: of their variance without the noise of rounding (Sheppard's step²/12, but at most a fifth: a
+    signal that hardly moves rounds to less), and corrected for the bias of short series, which is
+    -(1 + 4 r) / n (Marriott and Pope 1954). It may be negative: cut off at 0, chance alone would
+    widen the interval. The mean's variance is (1 + r) / (1 - r) times that of independent readings,
+    or about (1 + r - r²) / (1 - r) times that of batches, which are smoothed already. As r is an
+    estimate too, with a variance of (1 - r²) / n, and the logarithm of that factor moves by
+    2 / (1 - r²) with it, Satterthwaite's degrees of freedom are n (1 - r²) / (3 - r²). What
+    rounding hides is added; it is bounded, not estimated, and takes no degrees of freedom.
 
     Parameters
     ----------
@@ -176,23 +190,28 @@ def means(group: Array, slot: Array, value: Array, groups: int) -> Means:
         near = (owner[1:] == owner[:-1]) & (place[1:] == place[:-1] + 1)
         square = np.bincount(owner, off**2, groups) / count
         product = np.bincount(owner[1:][near], (off[1:] * off[:-1])[near], groups) / count
-        r = np.where(square > 0, product / square, 0.0)
-        r = np.clip(r + (1 + 3 * r) / count, 0.0, 0.97)
-        free = np.maximum(count * (1 - r) / (1 + r), 1.2)
-        variance = square * count / np.maximum(count - (1 + r) / (1 - r), 0.2 * count)
-        sampling = variance / free
-        independent = np.where(sampling > 0, np.clip(spread / sampling, 1.0, n), n)
+        white = np.minimum(_STEP**2 / 12 / size, square / 5)
+        signal = square - white
+        r = np.where(signal > 0, product / signal, 0.0)
+        r = np.clip(r + (1 + 4 * r) / count, -0.5, 0.97)
+        factor = np.minimum((1 + r - r**2 * (size > 1)) / (1 - r), 0.8 * count)
+        sampling = signal * factor / (count - factor) + white / count
+        # However equal all were, the next may be a step off.
+        sampling = np.maximum(sampling, (_STEP / n) ** 2)
+        error = sampling + rounding(spread)
+        freedom = np.maximum(count * (1 - r**2) / (3 - r**2), 1.0) * (error / sampling) ** 2
+        independent = np.where(spread > 0, np.clip(spread / sampling, 1.0, n), n)
         nothing = n < 2
         return Means(
             n=n,
             spread=np.where(nothing, np.nan, spread),
-            error=np.where(nothing, np.nan, sampling + _rounding(spread)),
-            freedom=np.maximum(free - 1, 1.0),
-            independent=np.where(nothing, n, np.minimum(independent, n)),
+            error=np.where(nothing, np.nan, error),
+            freedom=freedom,
+            independent=np.where(nothing, n, independent),
         )
 
 
-def _rounding(spread: Array) -> Array:
+def rounding(spread: Array) -> Array:
     """Variance in dB² of what rounding to CSQ adds to a mean, unknown where within the step it is.
 
     Noise of a step or more makes rounding harmless; a signal that never leaves its step may be

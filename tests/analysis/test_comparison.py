@@ -97,6 +97,77 @@ def test_as_much_more_as_it_asks_for_is_enough_more_often_than_not():
     assert enough >= 6
 
 
+def test_a_short_side_beside_a_long_one_is_not_asked_to_grow_as_if_both_were_short():
+    asked, enough = [], 0
+    for seed in range(0, 40, 2):
+        roof = measured(seed + 1, label="roof", begin=14400, seconds=14400, level=12.7, noise=3,
+                        memory=0.5)  # fmt: skip
+        sill = measured(seed, label="sill", seconds=14400, level=12.4, noise=3, memory=0.5)
+        wanted = re.search(r"about (\d+) (minute|hour)", verdict(sill[:60] + roof[:720]))
+        if wanted is None:
+            continue
+        more = int(wanted[1]) * (6 if wanted[2] == "minute" else 360)
+        asked.append(more)
+        enough += not verdict(sill[: 60 + more] + roof[: 720 + more]).startswith("can't tell")
+    assert len(asked) >= 12
+    assert np.median(asked) <= 1080
+    assert enough >= len(asked) / 2
+
+
+def constant(label, csq, *, begin=0, ticks=360, port=1):
+    return [row(begin + 10 * tick, csq, port=port, label=label) for tick in range(ticks)]
+
+
+@pytest.mark.parametrize("ticks", [1, 3])
+def test_one_reading_a_side_is_too_few(ticks):
+    rows = constant("sill", 12, ticks=ticks) + constant("roof", 20, begin=30, ticks=ticks)
+    assert verdict(rows) == "can't tell yet: measure about 10 minutes more"
+
+
+def test_values_that_never_leave_a_step_may_differ_within_it():
+    rows = constant("sill", 15) + constant("roof", 15, begin=3600)
+    assert verdict(rows) == "no difference seen: less than 1.5 dB"
+    toggling = [row(7200 + 10 * tick, 15 + tick // 2 % 2, label="roof") for tick in range(360)]
+    assert verdict(rows[:360] + toggling) == (
+        "can't tell: rounding to steps of 2 dB may hide so small a difference"
+    )
+
+
+def test_ports_together_ask_for_a_time_that_can_be_waited_for():
+    rows = [
+        each
+        for port in (1, 2)
+        for each in (
+            *constant("sill", 15, port=port),
+            *measured(port, port=port, label="roof", begin=3600, seconds=900, level=15.6, noise=3),
+        )
+    ]
+    said = verdict(rows, overall=True)
+    assert re.fullmatch(r"can't tell yet: measure about \d+ minutes more", said)
+
+
+def test_beyond_the_ends_of_the_scale_no_difference_shows():
+    strong = constant("sill", 31) + constant("roof", 31, begin=3600)
+    assert verdict(strong) == (
+        "can't tell: sill and roof stood at an end of the scale, where no difference shows"
+    )
+    better = measured(1, label="sill", seconds=3600) + constant("roof", 31, begin=3600)
+    assert re.fullmatch(
+        r"roof is at least (29|3\d)(\.\d)? dB better, from \d+ independent readings; "
+        r"roof stood at an end of the scale",
+        verdict(better),
+    )
+    seldom = sides(noise=1)
+    seldom[7] |= {"signal": 31, "rssi_dbm": -51, "signal_raw": 31}
+    assert "scale" not in verdict(seldom)
+
+
+def test_a_side_without_a_label_is_called_so():
+    rows = [each | {"label": ""} if each["label"] == "roof" else each for each in sides()]
+    said = ng.compare(frame(rows), "sill", "")["verdict"][0]
+    assert said.startswith("(no label) is 6")
+
+
 def test_readings_of_a_cached_value_are_no_evidence():
     """One refresh in ten minutes: 60 equal readings a side, and nothing is known."""
     rows = [
@@ -118,6 +189,15 @@ def test_no_value_is_weak_and_may_decide():
     )
 
 
+def test_a_single_reading_without_value_is_told_as_one():
+    rows = constant("sill", 15, ticks=60) + constant("roof", 16, begin=600, ticks=60)
+    rows[61] |= {"signal": None, "rssi_dbm": None, "signal_raw": -1}
+    assert verdict(rows) == (
+        "can't tell: 1 reading of roof had no value, and it turns on whether it counts as too weak "
+        "(-113 dBm or less)"
+    )
+
+
 def test_no_value_on_the_weaker_side_changes_nothing():
     rows = sides(apart=3, noise=1)
     rows[5] |= {"signal": None, "rssi_dbm": None, "signal_raw": -1}
@@ -132,6 +212,8 @@ def test_a_side_without_any_value():
     answer = ng.compare(frame(rows), "sill", "roof").iloc[0]
     assert answer["verdict"] == "can't tell: no values of roof here"
     assert np.isnan(answer["difference_db"])
+    dark = [each | {"ok": False} for each in rows]
+    assert verdict(dark) == "can't tell: no values of sill or roof here"
 
 
 def test_a_row_a_port_or_one_in_all():

@@ -80,6 +80,38 @@ def test_a_signal_that_never_leaves_its_step_may_be_anywhere_in_it():
     assert 0.4 < np.sqrt(steady.error[0]) < 0.6
 
 
+def faded(runs, n, memory, noise, seed=1):
+    """True means and readings in dBm, one new reading a refresh, `runs` series of `n`."""
+    rng = np.random.default_rng(seed)
+    fading = rng.standard_normal((n, runs))
+    for i in range(1, n):
+        fading[i] = memory * fading[i - 1] + np.sqrt(1 - memory**2) * fading[i]
+    truth = 15 + rng.random(runs)
+    return -113 + 2 * truth, -113 + 2 * np.rint(truth + noise * fading).T
+
+
+@pytest.mark.parametrize("n", [10, 30, 60, 90, 600])
+@pytest.mark.parametrize(("noise", "memory"), [(0.4, 0.8), (1, 0), (1, 0.5), (1, 0.8), (2, -0.2)])
+def test_the_interval_of_a_difference_covers_the_truth(n, noise, memory):
+    runs = 4000
+    truth, value = faded(runs, n, memory, noise)
+    group, slot = np.repeat(np.arange(runs), n), np.tile(np.arange(n), runs)
+    told = readings.means(group, slot, value.ravel(), runs)
+    a, b = slice(None, None, 2), slice(1, None, 2)
+    error = told.error[a] + told.error[b]
+    shares = told.error**2 / told.freedom
+    half = readings.student(error**2 / (shares[a] + shares[b])) * np.sqrt(error)
+    off = value.mean(axis=1) - truth
+    covered = np.mean(np.abs(off[a] - off[b]) <= half)
+    # Ten readings that remember 0.8 of each other are hardly more than one.
+    assert (0.9 if n == 10 else 0.935) <= covered <= 0.975
+
+
+def test_two_equal_readings_are_hardly_evidence():
+    pair = judged([-80.0, -80.0])
+    assert readings.student(pair.freedom)[0] * np.sqrt(pair.error[0]) > 3
+
+
 def test_one_reading_has_no_error_that_could_be_told():
     assert np.isnan(judged([-80.0]).error[0])
 
