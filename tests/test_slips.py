@@ -53,6 +53,7 @@ def gw() -> Iterator[ng.Gateway]:
         (lambda gw: gw.wait_for_sms(390123.0, timeout=1), "sender must be text.*type float"),
         (lambda gw: gw.wait_for_sms(contains=4711, timeout=1), "contains must be text"),
         (lambda gw: gw.balances(100), "code must be text"),
+        (lambda gw: gw.outbox(status="bogus"), "never 'bogus'; it is one of queued, written, sent"),
         (lambda gw: gw.survey("fast"), "every takes a period"),
         (lambda gw: ng.describe("sgnal"), "there is no table 'sgnal'; there are signal"),
         (lambda gw: ng.describe(5), "there is no table 5"),
