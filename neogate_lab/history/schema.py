@@ -113,8 +113,6 @@ _SIGNAL = Table(
         Column("rssi_dbm", "int16", "received signal strength from CSQ; see rssi_bound", "dBm"),
         Column("rssi_bound", "cat", '"", "<=" (CSQ 0: at most) or ">=" (CSQ 31: at least)'),
         Column("ber", "int8", "bit error rate as RXQUAL 0-7 (3GPP TS 45.008 §8.2.4)"),
-        Column("power", "flag", "the radio module has power", since=2),
-        Column("sim", "flag", "a SIM card is detected", since=2),
         Column("up", "flag", "ready for traffic"),
         Column("registered", "flag", "registered with a network, home or roaming"),
         Column("roaming", "flag", "registered while roaming"),
@@ -125,6 +123,8 @@ _SIGNAL = Table(
         Column("latency_ms", "float", "from the tick to the answer", "ms"),
         Column("label", "cat", "what was being measured: place, antenna, operator"),
         Column("survey", "cat", "the survey's name; empty for a single sample"),
+        Column("power", "flag", "the radio module has power", since=2),
+        Column("sim", "flag", "a SIM card is detected", since=2),
     ),
     sealable=True,
 )
