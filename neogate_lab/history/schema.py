@@ -22,7 +22,7 @@ from typing import Literal
 
 __all__ = ["ALIASES", "FLEET_VIEWS", "SCHEMA_VERSION", "TABLES", "VIEWS", "Column", "Kind", "Table"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Kind = Literal["time", "text", "cat", "int8", "int16", "int32", "int64", "flag", "float"]
 
@@ -199,6 +199,9 @@ _OUTBOX = Table(
         Column("smsc", "text", "SMS centre that took it"),
         Column("error", "text", "why it failed, in words; empty for no error"),
         Column("owner", "text", "process that may write it"),
+        Column(
+            "auto", "flag", 'port="auto" was asked for: queued, it leaves a dead port', since=3
+        ),
     ),
     time="queued_at",
 )

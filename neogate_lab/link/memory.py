@@ -200,7 +200,7 @@ class MemoryLedger:
                 f"{row['segments']} segments more would make {spent + row['segments']} in 24 "
                 f"hours, over sms_budget={budget}; nothing was sent"
             )
-        empty = {"written_at": None, "smsc": "", "error": "", "owner": ""}
+        empty = {"written_at": None, "smsc": "", "error": "", "owner": "", "auto": None}
         fresh = {**empty, **row, "status": "queued", "status_at": row["queued_at"]}
         return {**fresh, "row_id": self._insert("outbox", fresh)}, True
 

@@ -17,9 +17,12 @@ from neogate_lab.history.journal import _table_sql
 from neogate_lab.history.schema import TABLES
 from neogate_lab.history.store import Store, open_store
 
-from .samples import NOON, measurement
+from .samples import NOON, measurement, sms
 
-LATER = [column.name for column in TABLES["signal"].columns if column.since > 1]
+LATER, SENT_LATER = (
+    [column.name for column in TABLES[name].columns if column.since > 1]
+    for name in ("signal", "outbox")
+)
 
 
 @pytest.fixture
@@ -30,24 +33,32 @@ def old(tmp_path: Path) -> Path:
         store.append("signal", [measurement(i) for i in range(3)]).result()
         store.seal()
         store.append("signal", [measurement(i) for i in range(3, 6)]).result()
+        store.enqueue(sms()).result()
     (segment,) = path.glob("segments/signal/*.parquet")
     pq.write_table(pq.read_table(segment).drop_columns(LATER), segment)
     with sqlite3.connect(path / "journal.sqlite") as connection:
         for name in LATER:
             connection.execute(f'ALTER TABLE signal DROP COLUMN "{name}"')
+        for name in SENT_LATER:
+            connection.execute(f'ALTER TABLE outbox DROP COLUMN "{name}"')
         connection.execute("PRAGMA user_version = 2")
     connection.close()
     return path
 
 
 def test_there_are_later_columns() -> None:
-    assert LATER == ["power", "sim"]
+    assert (LATER, SENT_LATER) == (["power", "sim"], ["auto"])
 
 
 def test_an_old_store_is_read_and_written_on(old: Path) -> None:
     with Store(old, clock=lambda: NOON) as store:
         before = store.signal()
         assert before[LATER].isna().all(axis=None)
+        assert store.outbox().auto.isna().tolist() == [True]
+        store.enqueue(sms(1, id="b", auto=True)).result()
+        assert len(store.outbox(auto=True)) == 1
+        (left, _) = store.waiting("lab").result()
+        assert left["auto"] is None
         store.append("signal", [measurement(6, power=True, sim=False)]).result()
         assert store.signal().sim.tolist()[-1] is False
         assert_frame_equal(
