@@ -468,7 +468,8 @@ class Gateway:
         The same arguments again, as when a cell is run anew, return the survey that runs. A `name`
         that is on record goes on with that survey, also in another process and after a crash: on
         its grid, under the label in force, for what is left of its duration; a warning says so. Its
-        name alone takes its settings, too. One that came to its end stays ended.
+        name alone takes its settings, too. One that came to its end stays ended. A warning also
+        says when another process measures the same ports into this store.
 
         Parameters
         ----------
@@ -488,8 +489,8 @@ class Gateway:
         Raises
         ------
         InvalidRequest
-            A value can't be used, a port does not exist, a survey of this name runs already, or is
-            on record with other settings.
+            A value can't be used, a port does not exist, a survey of this name runs already, here
+            or in another process on this store, or is on record with other settings.
         """
         running = self.surveys
         asked = Survey.settings_of(every, duration, port, label)

@@ -62,7 +62,8 @@ class Survey:
     name : str
         Stands in the column `survey` of every row.
     notice : str
-        That it is an earlier one which goes on, in one line; "" for a new one.
+        That it is an earlier one which goes on, and that other processes measure the same ports,
+        in one line; "" for a new one that is alone.
     settings : Settings
         What it was asked to do: every, duration (seconds), ports, label.
     """

@@ -127,7 +127,7 @@ def test_the_link_may_go_and_come_back(sim: SimulatedGateway, gw: Gateway) -> No
         done = survey.done
         eventually(lambda: survey.done > done + 1)
     frame = survey.frame()
-    lost = frame[~frame.ok]
+    lost = frame[~frame.ok & (frame.error != "missed")]  # a busy machine misses some
     assert set(lost.error) == {"disconnected"}
     assert lost.signal.isna().all()
     assert frame.ok.iloc[-1]
@@ -231,7 +231,10 @@ def test_two_gateway_objects_do_not_measure_under_one_name(
             store=gw.store,
         ) as beside,
     ):
-        with pytest.raises(InvalidRequest, match="runs already elsewhere"):
+        with pytest.raises(
+            InvalidRequest,
+            match="this process measures lab under the survey name 's'",
+        ):
             start(beside, name="s")
         survey.stop()
         with pytest.warns(NeogateWarning, match="goes on"):

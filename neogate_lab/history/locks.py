@@ -1,4 +1,4 @@
-"""Locks on files that the operating system frees when their holder dies; never a timeout or a pid.
+"""Locks on files that the operating system frees when their holder dies; no timeout or pid decides.
 
 They hold across processes, and across machines where the file system passes locks on.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 import threading
 import uuid
@@ -14,7 +15,7 @@ import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 
-__all__ = ["FileLock", "Owners", "RecordLock", "try_lock"]
+__all__ = ["FileLock", "Owners", "RecordLock", "SurveyLock", "try_lock"]
 
 if sys.platform == "win32":
     import msvcrt
@@ -124,6 +125,32 @@ class RecordLock(FileLock):
             if self._descriptor >= 0:
                 os.lseek(self._descriptor, 0, os.SEEK_SET)
                 os.write(self._descriptor, text)  # always as long: one takes the other's place
+
+
+class SurveyLock(FileLock):
+    """The lock of who measures a survey; in its file, which process that is, for messages alone."""
+
+    def acquire(self) -> bool:
+        """Take the lock if it is free, as `FileLock.acquire`, and note who has it."""
+        fresh = not self.held
+        if not super().acquire():
+            return False
+        with self._mutex, contextlib.suppress(OSError):  # a full disk frees no lock
+            if fresh and self._descriptor >= 0:
+                os.ftruncate(self._descriptor, 0)
+                os.write(self._descriptor, f"{os.getpid()} {socket.gethostname()}".encode())
+        return True
+
+    @property
+    def holder(self) -> str:
+        """Who took it last, in words: "process 4711"."""
+        try:
+            pid, host = self._path.read_text().split(" ", 1)
+        except (OSError, ValueError):  # Windows lets nobody read what is locked
+            return "another process"
+        if host != socket.gethostname():
+            return f"process {pid} on {host}"
+        return "this process" if pid == str(os.getpid()) else f"process {pid}"
 
 
 class Owners:

@@ -199,9 +199,7 @@ _OUTBOX = Table(
         Column("smsc", "text", "SMS centre that took it"),
         Column("error", "text", "why it failed, in words; empty for no error"),
         Column("owner", "text", "process that may write it"),
-        Column(
-            "auto", "flag", 'port="auto" was asked for: queued, it leaves a dead port', since=3
-        ),
+        Column("auto", "flag", 'port="auto" was asked for: queued, it leaves a dead port', since=3),
     ),
     time="queued_at",
 )

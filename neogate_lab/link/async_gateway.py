@@ -25,7 +25,7 @@ from neogate_lab.link.connection import Connection
 from neogate_lab.link.handlers import Handlers, SmsHandler
 from neogate_lab.link.inbound import Inbound, fire_and_log, wanted
 from neogate_lab.link.inbox import ReceivedSms
-from neogate_lab.link.ledger import Ledger, Lock
+from neogate_lab.link.ledger import Ledger, SurveyLock
 from neogate_lab.link.loopback import LoopbackTrip
 from neogate_lab.link.memory import MemoryLedger
 from neogate_lab.link.options import LinkOptions, check_seconds, check_words
@@ -40,7 +40,7 @@ from neogate_lab.link.sampler import (
 )
 from neogate_lab.link.session import Credentials, Session
 from neogate_lab.link.sms import SmsDesk
-from neogate_lab.link.survey import AsyncSurvey, Earlier, Settings
+from neogate_lab.link.survey import AsyncSurvey, Earlier, Settings, others_at_work
 from neogate_lab.link.ussd import AsyncUssdSession, Caller, UssdDesk
 from neogate_lab.link.wirelog import WireLog
 from neogate_lab.protocol import commands
@@ -68,6 +68,8 @@ UNKNOWN_PORT = [(None, None)]
 """What is measured of a gateway whose ports nobody knows yet: that it did not answer."""
 NOTE_SECONDS = 10.0
 """Between notes that somebody listens: so much too long is the gap after a crash."""
+CLAIMS, CLAIM_AGAIN = 3, 0.02
+"""Tries, and seconds between them: who looks whether a survey lives has its lock for an instant."""
 CLOSE_GRACE = 1.0
 """Seconds that a survey's running tick gets to finish when the gateway is closed."""
 
@@ -792,8 +794,8 @@ class AsyncGateway:
         Raises
         ------
         InvalidRequest
-            A value can't be used, a port does not exist, a survey of this name runs already, or is
-            on record with other settings.
+            A value can't be used, a port does not exist, a survey of this name runs already, here
+            or in another process on this store, or is on record with other settings.
         """
         self._check_open()
         check_label(label)
@@ -824,31 +826,41 @@ class AsyncGateway:
             logger.info("%s: %s", self._where, survey.notice)
         return survey
 
-    async def _claim_survey(self, name: str | None) -> tuple[str, Lock]:
+    async def _claim_survey(self, name: str | None) -> tuple[str, SurveyLock]:
         """A survey's name, and the lock that keeps others from measuring under it."""
         if name is not None:
             lock = self._ledger.survey_lock(self.name, name)
-            if not lock.acquire():
-                here = any(survey.name == name and survey.running for survey in self._surveys)
+            for _ in range(CLAIMS):
+                if lock.acquire():
+                    return name, lock
+                await asyncio.sleep(CLAIM_AGAIN)
+            if name in self._measured:
                 raise InvalidRequest(
-                    f"a survey called {name!r} runs already{'' if here else ' elsewhere'}: stop() "
-                    "it first, or give another name"
+                    f"a survey called {name!r} runs already: stop() it first, or give another name"
                 )
-            return name, lock
+            raise InvalidRequest(
+                f"{lock.holder} measures {self.name} under the survey name {name!r} already: stop "
+                "it there, or give another name"
+            )
         begun = f"survey {self._clock.now():%Y-%m-%d %H:%M:%S}"
         for number in itertools.count(1):
             new = begun if number == 1 else f"{begun} ({number})"
             lock = self._ledger.survey_lock(self.name, new)
             if lock.acquire():
-                if await Earlier.find(self._ledger, self.name, new, self._clock.now()) is None:
+                free = False
+                try:
+                    free = not await Earlier.find(self._ledger, self.name, new, self._clock.now())
+                finally:
+                    if not free:
+                        lock.release()
+                if free:
                     return new, lock
-                lock.release()
         raise AssertionError("unreachable: numbers do not end")
 
     async def _begin_survey(
         self,
         name: str,
-        lock: Lock,
+        lock: SurveyLock,
         settings: Settings,
         on_tick: Callable[[int], object],
         start: datetime | None,
@@ -857,6 +869,10 @@ class AsyncGateway:
         if earlier is not None:
             settings = earlier.taken_up_with(settings, name)
         wanted = None if settings.ports is None else await self._resolve(settings.ports)
+        beside = ""
+        if earlier is None or not earlier.complete:
+            known = {name, *self._measured}
+            beside = await others_at_work(self._ledger, self.name, known, settings)
         sampler = Sampler(
             self._ports.measure,
             self._ports.skip,
@@ -881,6 +897,7 @@ class AsyncGateway:
             gateway=self.name,
             settings=settings,
             earlier=earlier,
+            beside=beside,
             clock=self._clock,
         )
         await survey.begin()
@@ -888,6 +905,11 @@ class AsyncGateway:
             gap = (self._clock.now() - earlier.stopped_at).total_seconds()
             self._record_link("not_running", f"survey {name!r}: {earlier.reason}", gap)
         return survey
+
+    @property
+    def _measured(self) -> list[str]:
+        """Names of the surveys that run here."""
+        return [survey.name for survey in self._surveys if survey.running]
 
     def keep(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run something beside the verbs, until it ends or the gateway is closed."""

@@ -315,7 +315,7 @@ class AsyncFleetSurvey:
 
     @property
     def notice(self) -> str:
-        """That it is an earlier one which goes on, in one line; "" for a new one."""
+        """That it goes on, or who else measures, in one line; "" for a new one that is alone."""
         told = [survey.notice for survey in self._surveys.values() if survey.notice]
         more = f"; likewise at {len(told) - 1} other gateways" if len(told) > 1 else ""
         return f"{told[0]}{more}" if told else ""

@@ -35,6 +35,15 @@ class Lock(Protocol):
         ...
 
 
+class SurveyLock(Lock, Protocol):
+    """Who holds it measures a survey."""
+
+    @property
+    def holder(self) -> str:
+        """Who took it last, in words: "process 4711"."""
+        ...
+
+
 class RecordLock(Lock, Protocol):
     """Who holds it records what arrives at a gateway."""
 
@@ -64,8 +73,14 @@ class Ledger(Protocol):
         """
         ...
 
-    def survey_lock(self, gateway: str, name: str) -> Lock:
+    def survey_lock(self, gateway: str, name: str) -> SurveyLock:
         """The lock of the one who measures a survey of this name, not taken yet."""
+        ...
+
+    def open_surveys(self, gateway: str) -> Future[list[Row]]:
+        """Rows of surveys at this gateway without stopped_at, oldest first: they run, or their
+        process died.
+        """
         ...
 
     def identify(self, row: Row) -> Future[bool]:

@@ -44,6 +44,8 @@ class _Alone:
 class _Held:
     """One of those that want the same name, all within this process."""
 
+    holder = "this process"
+
     def __init__(self, taken: set[tuple[str, str]], name: tuple[str, str]) -> None:
         self._taken, self._name = taken, name
         self.held = False
@@ -89,6 +91,15 @@ class MemoryLedger:
 
     def survey_lock(self, gateway: str, name: str) -> _Held:  # noqa: D102
         return _Held(self._surveys, (gateway, name))
+
+    def open_surveys(self, gateway: str) -> Future[list[Row]]:  # noqa: D102
+        return self._done(
+            lambda: [
+                dict(row)
+                for row in self.tables.get("surveys", [])
+                if row["gateway"] == gateway and row.get("stopped_at") is None
+            ]
+        )
 
     def recall_survey(self, gateway: str, name: str) -> Future[tuple[list[Row], list[Row], Any]]:  # noqa: D102
         def act() -> tuple[list[Row], list[Row], Any]:

@@ -14,10 +14,10 @@ from typing import Any
 
 from neogate_lab.errors import InvalidRequest, NeogateError, NoAnswer
 from neogate_lab.link.clock import Clock
-from neogate_lab.link.ledger import Ledger, Lock
+from neogate_lab.link.ledger import Ledger, SurveyLock
 from neogate_lab.link.sampler import Sampler, check_label, ticks_of
 
-__all__ = ["AsyncSurvey", "Earlier", "Settings"]
+__all__ = ["AsyncSurvey", "Earlier", "Settings", "others_at_work"]
 
 logger = logging.getLogger(__name__)
 
@@ -167,6 +167,25 @@ class Earlier:
         )
 
 
+async def others_at_work(ledger: Ledger, gateway: str, known: set[str], settings: Settings) -> str:
+    """Who else measures some of these ports, in one line; `known` are surveys that don't count."""
+    told = []
+    for row in await asyncio.wrap_future(ledger.open_surveys(gateway)):
+        ports = json.loads(row["ports"]) if row["ports"] else None
+        apart = ports and settings.ports and not {*ports} & {*settings.ports}
+        if row["name"] in known or apart:
+            continue
+        lock = ledger.survey_lock(gateway, row["name"])
+        if lock.acquire():  # its process died
+            lock.release()
+        else:
+            told.append(
+                f"{lock.holder} measures {gateway} as well, every {row['every_s']:g} s: its rows "
+                f"stand beside these with survey={row['name']!r}"
+            )
+    return "; ".join(told)
+
+
 class AsyncSurvey:
     """A measurement on a fixed grid, in the background; made by `AsyncGateway.survey`.
 
@@ -177,24 +196,27 @@ class AsyncSurvey:
     settings : Settings
         What it was asked to do.
     notice : str
-        That it is an earlier one which goes on, in one line; "" for a new one.
+        That it is an earlier one which goes on, and that other processes measure the same ports,
+        in one line; "" for a new one that is alone.
     """
 
     def __init__(
         self,
         sampler: Sampler,
         ledger: Ledger,
-        lock: Lock,
+        lock: SurveyLock,
         resolve: Callable[[int | Iterable[int] | None], Awaitable[Ports]],
         *,
         gateway: str,
         settings: Settings,
         earlier: Earlier | None,
+        beside: str,
         clock: Clock,
     ) -> None:
         self.name = sampler.name
         self.settings = settings
-        self.notice = "" if earlier is None else earlier.notice(sampler.name)
+        went_before = "" if earlier is None else earlier.notice(sampler.name)
+        self.notice = "; ".join(filter(None, [went_before, beside]))
         self._sampler = sampler
         self._ledger = ledger
         self._lock = lock
