@@ -136,6 +136,25 @@ def test_the_link_may_go_and_come_back(sim: SimulatedGateway, gw: Gateway) -> No
     )
 
 
+def test_ports_that_come_are_measured_and_those_that_go_are_told(
+    gw: Gateway, sim: SimulatedGateway
+) -> None:
+    def last_tick() -> dict[int, str]:
+        frame = survey.frame()
+        rows = frame[frame.time == frame.time.max()]
+        return dict(zip(rows.port, rows.error, strict=True))
+
+    with start(gw) as survey:
+        sim.stop()
+        with SimulatedGateway(ports=6, port=sim.port, restless=False):
+            gw.reconnect()
+            eventually(lambda: last_tick() == dict.fromkeys(range(1, 7), ""))
+        with SimulatedGateway(ports=1, port=sim.port, restless=False):
+            gw.reconnect()
+            eventually(lambda: gw.ports == [1])
+            eventually(lambda: last_tick() == {1: "", **dict.fromkeys(range(2, 7), "refused")})
+
+
 def test_closing_the_gateway_ends_it(gw: Gateway) -> None:
     survey = start(gw)
     eventually(lambda: survey.done)

@@ -134,6 +134,7 @@ class AsyncGateway:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._handlers = Handlers()
         self._surveys: list[AsyncSurvey] = []
+        self._learning: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._wirelog: WireLog | None = None
         self._opened = False
@@ -172,7 +173,7 @@ class AsyncGateway:
             self.keep(self._call_handlers())
             await self._sms.take_up()
             if not (self._connection.is_up and await self._list_ports()):
-                self.keep(self._learn_ports())
+                self._learning = self.keep(self._learn_ports())
         except BaseException:
             await self.close()
             raise
@@ -187,10 +188,10 @@ class AsyncGateway:
         return True
 
     async def _learn_ports(self) -> None:
-        while not self._ports.listed:
+        await self._connection.wait_until_up()
+        while not await self._list_ports():
+            await self._clock.sleep(ASK_AGAIN)
             await self._connection.wait_until_up()
-            if not await self._list_ports():
-                await self._clock.sleep(ASK_AGAIN)
 
     def _assemble(self) -> None:
         """Make the parts; none of them does anything yet."""
@@ -873,6 +874,13 @@ class AsyncGateway:
         if earlier is None or not earlier.complete:
             known = {name, *self._measured}
             beside = await others_at_work(self._ledger, self.name, known, settings)
+        begun_with: set[tuple[int, int]] = set()
+
+        def to_measure() -> Sequence[tuple[int | None, int | None]]:
+            # A port that vanishes goes on as rows that failed: silence would look like no survey.
+            begun_with.update(self._ports.known)
+            return wanted or sorted(begun_with) or UNKNOWN_PORT
+
         sampler = Sampler(
             self._ports.measure,
             self._ports.skip,
@@ -881,7 +889,7 @@ class AsyncGateway:
             every=settings.every,
             duration=settings.duration,
             start=start,
-            ports=lambda: wanted or self._to_measure,
+            ports=to_measure,
             labels={None: settings.label} if earlier is None else earlier.labels,
             name=name,
             clock=self._clock,
@@ -1033,6 +1041,8 @@ class AsyncGateway:
             self._record_link("asleep" if jumped > 0 else "clock_changed", "", jumped)
 
     def _record_link(self, event: str, reason: str, gap: float | None) -> None:
+        if event == "restored" and (self._learning is None or self._learning.done()):
+            self._learning = self.keep(self._learn_ports())  # a module may have come or gone
         row = {
             "time": self._clock.now(),
             "gateway": self.name,
