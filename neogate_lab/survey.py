@@ -27,6 +27,7 @@ class _Progress:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
+        self._survey: AsyncSurvey | AsyncFleetSurvey | None = None
         self._bar: Bar | None = None
         self.note = ""
 
@@ -35,10 +36,13 @@ class _Progress:
         if self._bar is not None:
             self._bar.close()  # at once: two that are open at a time take a line each
             self._bar = None
+        self._survey = survey
         if shown:
             self._bar = Bar(
                 survey.name, survey.total, "tick", done=survey.done, pace=survey.settings.every
             )
+            if self.note:
+                self.show(survey.done)
 
     def show(self, done: int) -> None:
         """Move it."""
@@ -46,9 +50,11 @@ class _Progress:
             self._dispatcher.submit(bar.show, done, self.note)
 
     def close(self) -> None:
-        """Leave it as it stands."""
+        """Leave it as it stands; one that did not come to its planned end says that it ended."""
         bar, self._bar = self._bar, None
-        if bar is not None:
+        if bar is not None and self._survey is not None:
+            if self._survey.done != self._survey.total:
+                self._dispatcher.submit(bar.show, self._survey.done, "ended")
             self._dispatcher.submit(bar.close)
 
 
@@ -240,7 +246,7 @@ class Survey:
 
     def frame(self) -> pd.DataFrame:
         """Its rows of the table `signal` so far."""
-        return self._gateway.store.signal(gateway=self._gateway.names, survey=self.name)
+        return self._gateway._read("signal", survey=self.name)
 
     def summary(self, by: str | Sequence[str] = ("gateway", "port", "label")) -> pd.DataFrame:
         """Summarise its measurements so far; see `signal_summary`.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import neogate_lab as ng
-from neogate_lab.errors import InvalidRequest, NeogateWarning, NoAnswer
+from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateWarning, NoAnswer
 from neogate_lab.gateway import Gateway
 from neogate_lab.simulator import SimulatedGateway
 
@@ -162,6 +162,8 @@ def test_closing_the_gateway_ends_it(gw: Gateway) -> None:
     assert not survey.running
     survey.stop()
     survey.wait()
+    with pytest.raises(GatewayClosed, match="lab was closed"):
+        survey.summary()
 
 
 def test_a_dropped_gateway_object_is_held_by_its_survey(gw: Gateway) -> None:
@@ -207,7 +209,7 @@ def test_a_cell_that_is_run_again_gives_the_survey_that_runs(gw: Gateway) -> Non
 def test_a_cell_that_is_run_again_shows_its_bar_again(
     gw: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = io.StringIO(), io.StringIO()
+    first, second, third = io.StringIO(), io.StringIO(), io.StringIO()
     monkeypatch.setattr("sys.stderr", first)
     survey = start(gw, name="s", duration="1h", progress=True)
     eventually(lambda: "left" in first.getvalue())
@@ -218,6 +220,11 @@ def test_a_cell_that_is_run_again_shows_its_bar_again(
     survey.pause()
     eventually(lambda: " left, paused" in second.getvalue())
     assert first.getvalue() == shown
+    monkeypatch.setattr("sys.stderr", third)
+    start(gw, name="s", duration="1h", progress=True)
+    eventually(lambda: " left, paused" in third.getvalue())
+    survey.stop()
+    eventually(lambda: " left, ended" in third.getvalue())
 
 
 def test_a_name_goes_on_and_says_so(gw: Gateway) -> None:
@@ -319,6 +326,7 @@ def test_a_bar_moves_and_is_finished(gw: Gateway, monkeypatch: pytest.MonkeyPatc
     survey = start(gw, duration="0.3s", name="the roof", progress=True)
     survey.wait()
     eventually(lambda: "3/3" in screen.getvalue())
+    assert "ended" not in screen.getvalue()
     assert "the roof" in screen.getvalue()
     assert not any("tqdm" in thread.name.lower() for thread in threading.enumerate())
 
