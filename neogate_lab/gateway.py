@@ -101,7 +101,8 @@ def connect(
     port : int
         TCP port of the API.
     name : str, optional
-        The gateway's name in tables; default the profile's, else host (``host:port`` if not 5038).
+        The gateway's name in tables, its own within the store; default the profile's, else host
+        (``host:port`` if not 5038).
     store : path or Store, optional
         Where everything is kept; default ``neogate.neogate`` in the working directory; ":memory:"
         keeps it until `close` only.

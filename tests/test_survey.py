@@ -242,29 +242,15 @@ def test_a_name_goes_on_and_says_so(gw: Gateway) -> None:
     assert gw.surveys == []
 
 
-def test_two_gateway_objects_do_not_measure_under_one_name(
-    gw: Gateway, sim: SimulatedGateway
-) -> None:
-    survey = start(gw, name="s")
-    with (
-        ng.SimulatedGateway() as other,
-        ng.connect(
-            other.host,
-            port=other.port,
-            username=other.username,
-            password=other.password,
-            name="lab",
-            store=gw.store,
-        ) as beside,
-    ):
-        with pytest.raises(
-            InvalidRequest,
-            match="this process measures lab under the survey name 's'",
-        ):
-            start(beside, name="s")
-        survey.stop()
-        with pytest.warns(NeogateWarning, match="goes on"):
-            start(beside, name="s").stop()
+def test_who_else_measures_under_a_name_is_told(gw: Gateway) -> None:
+    start(gw, name="s").stop()
+    other = gw.store.survey_lock("lab", "s")
+    assert other.acquire()
+    with pytest.raises(InvalidRequest, match="this process measures lab under the survey name 's'"):
+        start(gw, name="s")
+    other.release()
+    with pytest.warns(NeogateWarning, match="goes on"):
+        start(gw, name="s").stop()
 
 
 def test_it_tells_while_it_runs(gw: Gateway, sim: SimulatedGateway) -> None:

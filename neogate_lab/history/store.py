@@ -330,12 +330,12 @@ class Store:
         self._check_open()
         return self._sealer.seal(self._writer)
 
-    def record_lock(self, gateway: str) -> RecordLock:
+    def record_lock(self, gateway: str, endpoint: str = "") -> RecordLock:
         """The lock of the one who records what arrives at a gateway: `acquire` it first.
 
         One holder at a time has it among all processes; its death frees it for the next.
         """
-        return RecordLock(self._lock_path("record", gateway))
+        return RecordLock(self._lock_path("record", gateway), endpoint)
 
     def survey_lock(self, gateway: str, name: str) -> SurveyLock:
         """The lock of the one who measures a survey of this name, as `record_lock`."""

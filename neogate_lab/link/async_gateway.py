@@ -211,6 +211,7 @@ class AsyncGateway:
         self._inbound = Inbound(
             self._ledger,
             gateway=self.name,
+            endpoint=self.endpoint,
             port_of=self.port_of,
             zone=options.zone,
             part_timeout=options.part_timeout,

@@ -47,6 +47,11 @@ class SurveyLock(Lock, Protocol):
 class RecordLock(Lock, Protocol):
     """Who holds it records what arrives at a gateway."""
 
+    @property
+    def endpoint(self) -> str:
+        """The gateway's address, as whoever took it last had it; "" if that is not known."""
+        ...
+
     def noted(self) -> datetime | None:
         """Until when the holder, or the one before, is known to have listened; None if never."""
         ...
@@ -87,8 +92,8 @@ class Ledger(Protocol):
         """Commit an identity if it differs (time apart) from the port's last; True if so."""
         ...
 
-    def record_lock(self, gateway: str) -> RecordLock:
-        """The lock of the one who records what arrives at a gateway, not taken yet."""
+    def record_lock(self, gateway: str, endpoint: str) -> RecordLock:
+        """The lock of the one who records what arrives at a gateway, not taken yet; and where."""
         ...
 
     # -- inbound ---------------------------------------------------------------------------------

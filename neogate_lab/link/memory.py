@@ -27,6 +27,7 @@ class _Alone:
     """Nobody else can record into this process's memory."""
 
     held = True
+    endpoint = ""
 
     def acquire(self) -> bool:
         return True
@@ -86,7 +87,7 @@ class MemoryLedger:
         self.tables.setdefault(table, []).append({**row, "row_id": row_id})
         return row_id
 
-    def record_lock(self, gateway: str) -> _Alone:  # noqa: D102
+    def record_lock(self, gateway: str, endpoint: str) -> _Alone:  # noqa: D102
         return _Alone()
 
     def survey_lock(self, gateway: str, name: str) -> _Held:  # noqa: D102
