@@ -55,6 +55,7 @@ def gw() -> Iterator[ng.Gateway]:
         (lambda gw: gw.balances(100), "code must be text"),
         (lambda gw: gw.outbox(status="bogus"), "never 'bogus'; it is one of queued, written, sent"),
         (lambda gw: gw.survey("fast"), "every takes a period"),
+        (lambda gw: gw.survey(duration="2000w"), "duration must be .* below 1e9, not 12096"),
         (lambda gw: ng.describe("sgnal"), "there is no table 'sgnal'; there are signal"),
         (lambda gw: ng.describe(5), "there is no table 5"),
     ],
