@@ -169,19 +169,19 @@ class Earlier:
 
 async def others_at_work(ledger: Ledger, gateway: str, known: set[str], settings: Settings) -> str:
     """Who else measures some of these ports, in one line; `known` are surveys that don't count."""
+    rows = await asyncio.wrap_future(ledger.open_surveys(gateway))
     told = []
-    for row in await asyncio.wrap_future(ledger.open_surveys(gateway)):
+    for name, row in {row["name"]: row for row in rows if row["name"] not in known}.items():
         ports = json.loads(row["ports"]) if row["ports"] else None
-        apart = ports and settings.ports and not {*ports} & {*settings.ports}
-        if row["name"] in known or apart:
+        if ports and settings.ports and not {*ports} & {*settings.ports}:
             continue
-        lock = ledger.survey_lock(gateway, row["name"])
+        lock = ledger.survey_lock(gateway, name)
         if lock.acquire():  # its process died
             lock.release()
         else:
             told.append(
                 f"{lock.holder} measures {gateway} as well, every {row['every_s']:g} s: its rows "
-                f"stand beside these with survey={row['name']!r}"
+                f"stand beside these with survey={name!r}"
             )
     return "; ".join(told)
 
