@@ -500,12 +500,10 @@ class Gateway:
                 known.show_progress(progress)
                 return known
         survey = Survey(self, asked, name=name, progress=progress)
+        self._surveys = [*running, survey]  # before a warning, which may be made an error
         if survey.notice:
             warnings.warn(survey.notice, NeogateWarning, stacklevel=2)
-        if not survey.running:
-            return survey
-        self._surveys = [*running, survey]
-        if running:
+        if running and survey.running:
             warnings.warn(
                 f"{len(self._surveys)} surveys of {self.name} run now, the new one beside "
                 f"{', '.join(repr(other.name) for other in running)}; end one with "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from neogate_lab import times
 from neogate_lab.dispatcher import Dispatcher
@@ -81,15 +81,27 @@ class Survey:
         self._asked = settings
         self._named = name is not None
         self._progress = bar = _Progress(gateway._dispatcher)
-        begun: Coroutine[Any, Any, AsyncSurvey | AsyncFleetSurvey] = gateway._link.survey(
-            every=settings.every,
-            duration=settings.duration,
-            port=settings.ports,
-            label=settings.label,
-            name=name,
-            on_tick=bar.show,
-        )
-        self._survey = survey = gateway._run(begun)
+        begun: list[AsyncSurvey | AsyncFleetSurvey] = []
+
+        async def begin() -> AsyncSurvey | AsyncFleetSurvey:
+            begun.append(
+                await gateway._link.survey(
+                    every=settings.every,
+                    duration=settings.duration,
+                    port=settings.ports,
+                    label=settings.label,
+                    name=name,
+                    on_tick=bar.show,
+                )
+            )
+            return begun[0]
+
+        try:
+            self._survey = survey = gateway._run(begin())
+        except BaseException:  # interrupted just then: none may run that nobody has a handle of
+            for survey in begun:
+                gateway._loop.post(survey.end)
+            raise
         self.name = survey.name
         self.notice = survey.notice
         self.settings = survey.settings

@@ -361,6 +361,11 @@ class AsyncFleetSurvey:
         """End all after the tick that runs now."""
         return await self._each(lambda survey: survey.stop(), strict=True)
 
+    def end(self) -> None:
+        """As `stop`, without waiting; on the loop."""
+        for survey in self._surveys.values():
+            survey.end()
+
     async def _each(
         self, ask: Callable[[AsyncSurvey], Coroutine[Any, Any, T]], *, strict: bool = False
     ) -> Answers[T]:

@@ -314,8 +314,12 @@ class AsyncSurvey:
     async def stop(self, *, closing: bool = False) -> None:
         """End it after the tick that runs now."""
         self._closing = closing or self._closing
-        self._sampler.stop()
+        self.end()
         await self.wait()
+
+    def end(self) -> None:
+        """As `stop`, without waiting; on the loop."""
+        self._sampler.stop()
 
     async def _run(self) -> None:
         reason = "failed"
