@@ -17,7 +17,7 @@ from neogate_lab.link.clock import Clock
 from neogate_lab.link.ledger import Ledger, SurveyLock
 from neogate_lab.link.sampler import Sampler, check_label, ticks_of
 
-__all__ = ["AsyncSurvey", "Earlier", "Settings", "others_at_work"]
+__all__ = ["AsyncSurvey", "Earlier", "Settings"]
 
 logger = logging.getLogger(__name__)
 
@@ -165,25 +165,6 @@ class Earlier:
             f"the survey {name!r} goes on after {self.done}{total} ticks; nothing was measured "
             f"since {self.stopped_at:%Y-%m-%d %H:%M:%S} UTC ({self.reason})"
         )
-
-
-async def others_at_work(ledger: Ledger, gateway: str, known: set[str], settings: Settings) -> str:
-    """Who else measures some of these ports, in one line; `known` are surveys that don't count."""
-    rows = await asyncio.wrap_future(ledger.open_surveys(gateway))
-    told = []
-    for name, row in {row["name"]: row for row in rows if row["name"] not in known}.items():
-        ports = json.loads(row["ports"]) if row["ports"] else None
-        if ports and settings.ports and not {*ports} & {*settings.ports}:
-            continue
-        lock = ledger.survey_lock(gateway, name)
-        if lock.acquire():  # its process died
-            lock.release()
-        else:
-            told.append(
-                f"{lock.holder} measures {gateway} as well, every {row['every_s']:g} s: its rows "
-                f"stand beside these with survey={name!r}"
-            )
-    return "; ".join(told)
 
 
 class AsyncSurvey:
