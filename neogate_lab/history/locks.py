@@ -93,7 +93,7 @@ class FileLock:
             self._descriptor = -1
 
     def _sign(self) -> None:
-        """Note in the file who has it now, for messages alone."""
+        """Note in the file who has it now; whether somebody has, the lock alone says."""
 
     def _write(self, text: str, at: int) -> None:
         os.lseek(self._descriptor, at, os.SEEK_SET)
