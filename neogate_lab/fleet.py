@@ -456,14 +456,12 @@ class Fleet(Recorded):
                 known.show_progress(progress)
                 return known
         survey = Survey(self, asked, name=name, progress=progress)
-        if survey.notice:
-            _warn(survey.notice)
-        if not survey.running:
-            return survey
-        self._surveys = [*running, survey]
+        self._surveys = [*running, survey]  # before a warning, which may be made an error
         for each in self:
             each._surveys = [*each.surveys, survey]
-        if running:
+        if survey.notice:
+            _warn(survey.notice)
+        if running and survey.running:
             _warn(
                 f"{len(self._surveys)} surveys of {self.name} run now, the new one beside "
                 f"{', '.join(repr(other.name) for other in running)}; end one with "

@@ -101,7 +101,8 @@ def connect(
     port : int
         TCP port of the API.
     name : str, optional
-        The gateway's name in tables; default the profile's, else host (``host:port`` if not 5038).
+        The gateway's name in tables, its own within the store; default the profile's, else host
+        (``host:port`` if not 5038).
     store : path or Store, optional
         Where everything is kept; default ``neogate.neogate`` in the working directory; ":memory:"
         keeps it until `close` only.
@@ -468,7 +469,8 @@ class Gateway(Recorded):
         The same arguments again, as when a cell is run anew, return the survey that runs. A `name`
         that is on record goes on with that survey, also in another process and after a crash: on
         its grid, under the label in force, for what is left of its duration; a warning says so. Its
-        name alone takes its settings, too. One that came to its end stays ended.
+        name alone takes its settings, too. One that came to its end stays ended. A warning also
+        says when another process measures the same ports into this store.
 
         Parameters
         ----------
@@ -488,8 +490,8 @@ class Gateway(Recorded):
         Raises
         ------
         InvalidRequest
-            A value can't be used, a port does not exist, a survey of this name runs already, or is
-            on record with other settings.
+            A value can't be used, a port does not exist, a survey of this name runs already, here
+            or in another process on this store, or is on record with other settings.
         """
         running = self.surveys
         asked = Survey.settings_of(every, duration, port, label)
@@ -498,12 +500,10 @@ class Gateway(Recorded):
                 known.show_progress(progress)
                 return known
         survey = Survey(self, asked, name=name, progress=progress)
+        self._surveys = [*running, survey]  # before a warning, which may be made an error
         if survey.notice:
             warnings.warn(survey.notice, NeogateWarning, stacklevel=2)
-        if not survey.running:
-            return survey
-        self._surveys = [*running, survey]
-        if running:
+        if running and survey.running:
             warnings.warn(
                 f"{len(self._surveys)} surveys of {self.name} run now, the new one beside "
                 f"{', '.join(repr(other.name) for other in running)}; end one with "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from neogate_lab import times
 from neogate_lab.dispatcher import Dispatcher
@@ -27,6 +27,7 @@ class _Progress:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
+        self._survey: AsyncSurvey | AsyncFleetSurvey | None = None
         self._bar: Bar | None = None
         self.note = ""
 
@@ -35,10 +36,13 @@ class _Progress:
         if self._bar is not None:
             self._bar.close()  # at once: two that are open at a time take a line each
             self._bar = None
+        self._survey = survey
         if shown:
             self._bar = Bar(
                 survey.name, survey.total, "tick", done=survey.done, pace=survey.settings.every
             )
+            if self.note:
+                self.show(survey.done)
 
     def show(self, done: int) -> None:
         """Move it."""
@@ -46,9 +50,11 @@ class _Progress:
             self._dispatcher.submit(bar.show, done, self.note)
 
     def close(self) -> None:
-        """Leave it as it stands."""
+        """Leave it as it stands; one that did not come to its planned end says that it ended."""
         bar, self._bar = self._bar, None
-        if bar is not None:
+        if bar is not None and self._survey is not None:
+            if self._survey.done != self._survey.total:
+                self._dispatcher.submit(bar.show, self._survey.done, "ended")
             self._dispatcher.submit(bar.close)
 
 
@@ -62,7 +68,8 @@ class Survey:
     name : str
         Stands in the column `survey` of every row.
     notice : str
-        That it is an earlier one which goes on, in one line; "" for a new one.
+        That it is an earlier one which goes on, and that other processes measure the same ports,
+        in one line; "" for a new one that is alone.
     settings : Settings
         What it was asked to do: every, duration (seconds), ports, label.
     """
@@ -74,15 +81,27 @@ class Survey:
         self._asked = settings
         self._named = name is not None
         self._progress = bar = _Progress(gateway._dispatcher)
-        begun: Coroutine[Any, Any, AsyncSurvey | AsyncFleetSurvey] = gateway._link.survey(
-            every=settings.every,
-            duration=settings.duration,
-            port=settings.ports,
-            label=settings.label,
-            name=name,
-            on_tick=bar.show,
-        )
-        self._survey = survey = gateway._run(begun)
+        begun: list[AsyncSurvey | AsyncFleetSurvey] = []
+
+        async def begin() -> AsyncSurvey | AsyncFleetSurvey:
+            begun.append(
+                await gateway._link.survey(
+                    every=settings.every,
+                    duration=settings.duration,
+                    port=settings.ports,
+                    label=settings.label,
+                    name=name,
+                    on_tick=bar.show,
+                )
+            )
+            return begun[0]
+
+        try:
+            self._survey = survey = gateway._run(begin())
+        except BaseException:  # interrupted just then: none may run that nobody has a handle of
+            for survey in begun:
+                gateway._loop.post(survey.end)
+            raise
         self.name = survey.name
         self.notice = survey.notice
         self.settings = survey.settings
@@ -239,7 +258,7 @@ class Survey:
 
     def frame(self) -> pd.DataFrame:
         """Its rows of the table `signal` so far."""
-        return self._gateway.store.signal(gateway=self._gateway.names, survey=self.name)
+        return self._gateway._read("signal", survey=self.name)
 
     def summary(self, by: str | Sequence[str] = ("gateway", "port", "label")) -> pd.DataFrame:
         """Summarise its measurements so far; see `signal_summary`.

@@ -90,6 +90,31 @@ def test_it_says_only_what_changes(tmp_path: Path) -> None:
     ]
 
 
+def test_a_second_recorder_names_the_first_and_refuses(tmp_path: Path) -> None:
+    store = tmp_path / "lab.neogate"
+    with ng.SimulatedGateway(ports=2) as sim:
+        target = f"{sim.host}:{sim.port}"
+        with recording(store, target) as first:
+            eventually(lambda: len(recorded(store)) >= 2)
+            with recording(store, target) as second:
+                out, err = second.communicate(timeout=20)
+            assert (second.returncode, out) == (1, "")
+            assert "recording" not in err
+            assert err.splitlines()[-1] == (
+                f"neogate-lab: process {first.pid} measures {target} under the survey name "
+                "'record' already: stop it there, or give another name"
+            )
+            with recording(store, target, "--name", "beside") as second:
+                eventually(lambda: len(recorded(store)) and "beside" in set(recorded(store).survey))
+                said = ended(second, signal.SIGTERM)
+            assert said[-3:] == [
+                f"process {first.pid} measures {target} as well, every 1 s: its rows stand beside "
+                "these with survey='record'",
+                "recording 2 ports every 1s",
+                "stopped",
+            ]
+
+
 def test_a_gateway_that_is_not_there_yet_is_looked_for_and_others_are_measured(
     tmp_path: Path,
 ) -> None:

@@ -216,6 +216,28 @@ def test_other_arguments_close_the_old_one_and_warn(sim: SimulatedGateway) -> No
         new.close()
 
 
+def test_two_gateways_of_one_name_do_not_share_a_store(
+    sim: SimulatedGateway, tmp_path: Path
+) -> None:
+    with SimulatedGateway() as other:
+        common = {"name": "lab", "store": tmp_path / "lab"}
+        access = {"username": sim.username, "password": sim.password}
+        with ng.connect(sim.host, port=sim.port, **access, **common) as gw:
+            words = f"'lab' is in use .* at {sim.host}:{sim.port}, not {other.host}:{other.port}"
+            with pytest.raises(InvalidRequest, match=words):
+                ng.connect(other.host, port=other.port, **access, **common)
+            with pytest.raises(InvalidRequest, match=words):
+                ng.connect_all(
+                    [{"target": f"{other.host}:{other.port}", **access, "name": "lab"}],
+                    store=tmp_path / "lab",
+                )
+            sim.receive_sms(1, "900", "kept")
+            assert gw.wait_for_sms().text == "kept"
+        with ng.connect(other.host, port=other.port, **access, **common) as gw:
+            other.receive_sms(1, "900", "kept, too")
+            assert gw.wait_for_sms().text == "kept, too"
+
+
 def test_many_threads_connecting_share_one_object(sim: SimulatedGateway) -> None:
     got: list[Gateway] = []
     threads = [threading.Thread(target=lambda: got.append(connect(sim))) for _ in range(8)]

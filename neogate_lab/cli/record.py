@@ -50,8 +50,9 @@ def record(
     """Measure gateways and receive SMS, for weeks if wanted.
 
     Goes on until SIGTERM or Ctrl-C. Says only what changes; connections come back by themselves. A
-    notebook reads along through ng.open_store. The password comes from a profile or
-    NEOGATE_PASSWORD, or you are asked for it.
+    notebook reads along through ng.open_store. One recorder is enough for a gateway: a second one
+    on this store refuses, or with another --name measures beside it. The password comes from a
+    profile or NEOGATE_PASSWORD, or you are asked for it.
     """
     # Arrow's own allocators keep what sealing has freed: a week grows by tens of MiB with them.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
@@ -122,7 +123,6 @@ class _Recorder:
                 warnings.simplefilter("ignore", ng.NeogateWarning)  # the log says it, too
                 if self._fleet is None:
                     self._fleet = self._connect()
-                self._tell()
                 self._survey = self._fleet.survey(
                     every=self._every, label=self._label, name=self._name, progress=False
                 )
@@ -155,6 +155,8 @@ class _Recorder:
         return fleet
 
     def _tell(self) -> None:
+        if self._survey is None:
+            return
         for each in self._fleet or ():
             if each.name not in self._told and each.ports:
                 ports = len(each.ports)

@@ -14,8 +14,8 @@ from neogate_lab.history.schema import TABLES, Column, Kind, Table
 
 __all__ = ["STORE_VERSION", "Journal", "store_error"]
 
-STORE_VERSION = 3
-"""Of the journal's layout; 1 had no segments, 2 not the columns of schema version 2."""
+STORE_VERSION = 4
+"""Of the journal's layout; 1 had no segments, 2 and 3 not the columns of schema 2 and 3."""
 
 APPLICATION_ID = 0x4E656F47  # "NeoG"
 _BUSY_MS = 30_000

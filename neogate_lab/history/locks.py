@@ -1,4 +1,4 @@
-"""Locks on files that the operating system frees when their holder dies; never a timeout or a pid.
+"""Locks on files that the operating system frees when their holder dies; no timeout or pid decides.
 
 They hold across processes, and across machines where the file system passes locks on.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 import threading
 import uuid
@@ -14,7 +15,7 @@ import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 
-__all__ = ["FileLock", "Owners", "RecordLock", "try_lock"]
+__all__ = ["FileLock", "Owners", "RecordLock", "SurveyLock", "try_lock"]
 
 if sys.platform == "win32":
     import msvcrt
@@ -37,6 +38,9 @@ else:
         except BlockingIOError:
             return False
         return True
+
+
+_TIME_LENGTH = len("2026-11-20T12:00:00.000000+00:00")
 
 
 class FileLock:
@@ -74,6 +78,8 @@ class FileLock:
                 try:
                     if try_lock(descriptor):
                         self._descriptor, descriptor = descriptor, -1
+                        with contextlib.suppress(OSError):  # a full disk keeps nobody from it
+                            self._sign()
                 finally:
                     if descriptor >= 0:
                         os.close(descriptor)
@@ -86,6 +92,13 @@ class FileLock:
                 os.close(self._descriptor)
             self._descriptor = -1
 
+    def _sign(self) -> None:
+        """Note in the file who has it now; whether somebody has, the lock alone says."""
+
+    def _write(self, text: str, at: int) -> None:
+        os.lseek(self._descriptor, at, os.SEEK_SET)
+        os.write(self._descriptor, text.encode())
+
     def _forget(self) -> None:
         # The child closes its copy without unlocking: the lock is the parent's alone.
         self._mutex = threading.Lock()
@@ -95,10 +108,35 @@ class FileLock:
 
 
 class RecordLock(FileLock):
-    """The lock of who records what arrives at a gateway; in its file, until when one listened.
+    """The lock of who records what arrives at a gateway; in its file, until when one listened, and
+    behind that where.
 
     Not a row: it is written every few seconds, and lost with the locks' folder at no harm.
+
+    Parameters
+    ----------
+    path : Path
+        As for `FileLock`.
+    endpoint : str
+        The gateway's address.
     """
+
+    def __init__(self, path: Path, endpoint: str) -> None:
+        super().__init__(path)
+        self._endpoint = endpoint
+
+    def _sign(self) -> None:
+        if os.fstat(self._descriptor).st_size > _TIME_LENGTH:
+            os.ftruncate(self._descriptor, _TIME_LENGTH)
+        self._write(self._endpoint, _TIME_LENGTH)
+
+    @property
+    def endpoint(self) -> str:
+        """The address of whoever took it last; "" if that is not known."""
+        try:
+            return self._path.read_bytes()[_TIME_LENGTH:].decode()
+        except (OSError, ValueError):  # Windows lets nobody read what is locked
+            return ""
 
     def noted(self) -> datetime | None:
         """The time that was noted last, by whomever; None if there is none, or without the lock."""
@@ -107,7 +145,9 @@ class RecordLock(FileLock):
                 return None
             with contextlib.suppress(ValueError):  # nothing yet, or cut off
                 os.lseek(self._descriptor, 0, os.SEEK_SET)
-                time = datetime.fromisoformat(os.read(self._descriptor, 64).decode("ascii"))
+                time = datetime.fromisoformat(
+                    os.read(self._descriptor, _TIME_LENGTH).decode("ascii")
+                )
                 return time.astimezone(UTC)
         return None
 
@@ -119,11 +159,29 @@ class RecordLock(FileLock):
         OSError
             The file can't be written.
         """
-        text = now.astimezone(UTC).isoformat(timespec="microseconds").encode("ascii")
+        text = now.astimezone(UTC).isoformat(timespec="microseconds")
         with self._mutex:
             if self._descriptor >= 0:
-                os.lseek(self._descriptor, 0, os.SEEK_SET)
-                os.write(self._descriptor, text)  # always as long: one takes the other's place
+                self._write(text, 0)  # always as long: one takes the other's place
+
+
+class SurveyLock(FileLock):
+    """The lock of who measures a survey; in its file, which process that is, for messages alone."""
+
+    def _sign(self) -> None:
+        os.ftruncate(self._descriptor, 0)
+        self._write(f"{os.getpid()} {socket.gethostname()}", 0)
+
+    @property
+    def holder(self) -> str:
+        """Who took it last, in words: "process 4711"."""
+        try:
+            pid, host = self._path.read_text().split(" ", 1)
+        except (OSError, ValueError):  # Windows lets nobody read what is locked
+            return "another process"
+        if host != socket.gethostname():
+            return f"process {pid} on {host}"
+        return "this process" if pid == str(os.getpid()) else f"process {pid}"
 
 
 class Owners:

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 OUTBOX = TABLES["outbox"]
-STATUSES = ("queued", "written", "sent", "failed", "unknown", "cancelled")
+STATUSES = OUTBOX.column("status").values
 
 _MAY_BECOME = {
     "queued": ("cancelled", "failed"),

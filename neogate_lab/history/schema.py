@@ -22,7 +22,7 @@ from typing import Literal
 
 __all__ = ["ALIASES", "FLEET_VIEWS", "SCHEMA_VERSION", "TABLES", "VIEWS", "Column", "Kind", "Table"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Kind = Literal["time", "text", "cat", "int8", "int16", "int32", "int64", "flag", "float"]
 
@@ -32,7 +32,7 @@ class Column:
     """One column: its name, kind, unit ("" is none) and meaning.
 
     ``since`` is the `SCHEMA_VERSION` that brought it: what was written before lacks it, and reads
-    as unknown.
+    as unknown. ``values`` are the only ones that this package writes there; empty is any.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Column:
     doc: str
     unit: str = ""
     since: int = 1
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +102,17 @@ _SIGNAL = Table(
         PORT,
         SPAN,
         Column("ok", "flag", "answered and understood"),
-        Column("error", "cat", '"", no_answer, disconnected, refused, missed or unparsed'),
+        Column(
+            "error",
+            "cat",
+            '"", no_answer, disconnected, refused, missed or unparsed',
+            values=("", "no_answer", "disconnected", "refused", "missed", "unparsed"),
+        ),
         Column("signal_raw", "int16", "CSQ as sent, -1 and 99 included"),
         Column("signal", "int8", "CSQ 0-31 (3GPP TS 27.007 §8.5), missing when unknown"),
         Column("rssi_dbm", "int16", "received signal strength from CSQ; see rssi_bound", "dBm"),
         Column("rssi_bound", "cat", '"", "<=" (CSQ 0: at most) or ">=" (CSQ 31: at least)'),
         Column("ber", "int8", "bit error rate as RXQUAL 0-7 (3GPP TS 45.008 §8.2.4)"),
-        Column("power", "flag", "the radio module has power", since=2),
-        Column("sim", "flag", "a SIM card is detected", since=2),
         Column("up", "flag", "ready for traffic"),
         Column("registered", "flag", "registered with a network, home or roaming"),
         Column("roaming", "flag", "registered while roaming"),
@@ -119,6 +123,8 @@ _SIGNAL = Table(
         Column("latency_ms", "float", "from the tick to the answer", "ms"),
         Column("label", "cat", "what was being measured: place, antenna, operator"),
         Column("survey", "cat", "the survey's name; empty for a single sample"),
+        Column("power", "flag", "the radio module has power", since=2),
+        Column("sim", "flag", "a SIM card is detected", since=2),
     ),
     sealable=True,
 )
@@ -182,12 +188,18 @@ _OUTBOX = Table(
         Column("segments", "int16", "SMS segments that it takes (3GPP TS 23.040 §9.2.3.24.1)"),
         Column("id", "text", "the id on the wire, unique across clients"),
         Column("key", "text", "the caller's idempotency key; empty for none"),
-        Column("status", "cat", "queued, written, sent, failed, unknown or cancelled"),
+        Column(
+            "status",
+            "cat",
+            "queued, written, sent, failed, unknown or cancelled",
+            values=("queued", "written", "sent", "failed", "unknown", "cancelled"),
+        ),
         Column("written_at", "time", "committed as written, just before the bytes left", "UTC"),
         Column("status_at", "time", "when the status last changed", "UTC"),
         Column("smsc", "text", "SMS centre that took it"),
         Column("error", "text", "why it failed, in words; empty for no error"),
         Column("owner", "text", "process that may write it"),
+        Column("auto", "flag", 'port="auto" was asked for: queued, it leaves a dead port', since=3),
     ),
     time="queued_at",
 )
@@ -207,6 +219,11 @@ _USSD = Table(
             "cat",
             "done, menu, ended, other_client, not_supported, network_timeout, failed, busy, "
             "timeout; without an answer: no_answer, disconnected, refused, interrupted",
+            values=(
+                *("done", "menu", "ended", "other_client", "not_supported", "network_timeout"),
+                *("failed", "busy", "timeout"),
+                *("no_answer", "disconnected", "refused", "interrupted"),
+            ),
         ),
         Column("menu", "flag", "the network waits for an answer"),
         Column("text", "text", "decoded answer"),
@@ -230,6 +247,10 @@ _CONNECTIONS = Table(
             "cat",
             "connected, unreachable, lost, restored, closed, refused; asleep, clock_changed, "
             "not_running: a survey that could not measure",
+            values=(
+                *("connected", "unreachable", "lost", "restored", "closed", "refused"),
+                *("asleep", "clock_changed", "not_running"),
+            ),
         ),
         Column("reason", "text", "why, in words"),
         Column("gap_s", "float", "how long nothing could be seen before this", "s"),
@@ -276,6 +297,7 @@ _SURVEYS = Table(
             "cat",
             "empty while it runs; done, paused, stopped, closed, failed, or died: found when it "
             "went on",
+            values=("", "done", "paused", "stopped", "closed", "failed", "died"),
         ),
     ),
 )

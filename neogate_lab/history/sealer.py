@@ -114,8 +114,12 @@ class Sealer:
             return
         self._next, self._seen = now + _PAUSE_S, changes
         due: list[Table] = []
-        with contextlib.suppress(sqlite3.Error):  # whoever writes next is told of it
+        try:
             due = [table for table in _SEALABLE if self._due(connection, table)]
+        except sqlite3.Error:  # whoever writes next is told of it
+            return
+        except Exception as error:  # noqa: BLE001 - a clock of the user's must not end the writer
+            self._complain(f"the store's clock failed: {error!r}")
         if due:
             thread = threading.Thread(
                 target=self._background, args=(writer, due), name="neogate-sealer", daemon=True
@@ -145,9 +149,12 @@ class Sealer:
                     self._work(writer, tables)
             self._failing = False
         except StoreError as error:
-            if not self._failing and not self._stopping:
-                logger.warning("rows stay in the journal for now: %s", error)
-            self._failing = True
+            self._complain(str(error))
+
+    def _complain(self, reason: str) -> None:
+        if not self._failing and not self._stopping:
+            logger.warning("rows stay in the journal for now: %s", reason)
+        self._failing = True
 
     def _due(self, connection: sqlite3.Connection, table: Table) -> bool:
         first, last, oldest = connection.execute(

@@ -61,7 +61,8 @@ def select(
     Raises
     ------
     InvalidRequest
-        A column that the table doesn't have, a value of the wrong type, a time that can't be read.
+        A column that the table doesn't have, a value of the wrong type or that it never holds, a
+        time that can't be read, or times the wrong way round.
     """
     chosen = []
     for name, wanted in equals.items():
@@ -75,16 +76,19 @@ def select(
         single = isinstance(wanted, str | bytes | Mapping) or not hasattr(wanted, "__iter__")
         values: Collection[Any] = [wanted] if single else list(wanted)
         column = table.column(name)
-        chosen.append((name, tuple(encode(table, column, value) for value in values)))
+        encoded = tuple(encode(table, column, value) for value in values)
+        if column.values and (strange := set(encoded) - set(column.values)):
+            raise InvalidRequest(
+                f"{table.name}.{name} is never {min(strange)!r}; it is one of "
+                f"{', '.join(value or repr(value) for value in column.values)}"
+            )
+        chosen.append((name, encoded))
     if after_row is not None:
         after_row = encode(table, table.column("row_id"), after_row)
-    return Selection(
-        table,
-        _micros("since", since, now),
-        _micros("until", until, now),
-        after_row,
-        tuple(chosen),
-    )
+    start, end = _micros("since", since, now), _micros("until", until, now)
+    if start is not None and end is not None and start > end:
+        raise InvalidRequest(f"since={since!r} is later than until={until!r}: swap the two")
+    return Selection(table, start, end, after_row, tuple(chosen))
 
 
 def _micros(name: str, value: Moment | None, now: datetime) -> int | None:

@@ -22,7 +22,7 @@ from neogate_lab.history import export as files
 from neogate_lab.history.codec import Row
 from neogate_lab.history.journal import Journal, store_error
 from neogate_lab.history.live import LiveFrame
-from neogate_lab.history.locks import FileLock, Owners, RecordLock
+from neogate_lab.history.locks import Owners, RecordLock, SurveyLock
 from neogate_lab.history.schema import TABLES
 from neogate_lab.history.sealer import Sealer
 from neogate_lab.history.selection import Selection, select
@@ -155,6 +155,11 @@ class Store:
         """A survey's rows of surveys and of marks, and the last tick of one without an end."""
         of_it, folder = (codec.text(gateway), codec.text(name)), self._segments
         return self._writer.submit(lambda c: surveys.on_record(c, folder, *of_it))
+
+    def open_surveys(self, gateway: str) -> Future[list[Row]]:
+        """Rows of surveys without an end, of processes that measure or died."""
+        where, of_it = "gateway = ? AND stopped_at IS NULL ORDER BY row_id", (codec.text(gateway),)
+        return self._writer.submit(lambda c: list(codec.fetch(c, TABLES["surveys"], where, of_it)))
 
     def identify(self, row: Mapping[str, Any]) -> Future[bool]:
         """Commit an identity if it differs, time apart, from the port's last; True if so."""
@@ -325,16 +330,16 @@ class Store:
         self._check_open()
         return self._sealer.seal(self._writer)
 
-    def record_lock(self, gateway: str) -> RecordLock:
+    def record_lock(self, gateway: str, endpoint: str = "") -> RecordLock:
         """The lock of the one who records what arrives at a gateway: `acquire` it first.
 
         One holder at a time has it among all processes; its death frees it for the next.
         """
-        return RecordLock(self._lock_path("record", gateway))
+        return RecordLock(self._lock_path("record", gateway), endpoint)
 
-    def survey_lock(self, gateway: str, name: str) -> FileLock:
+    def survey_lock(self, gateway: str, name: str) -> SurveyLock:
         """The lock of the one who measures a survey of this name, as `record_lock`."""
-        return FileLock(self._lock_path("survey", f"{gateway}\0{name}"))
+        return SurveyLock(self._lock_path("survey", f"{gateway}\0{name}"))
 
     def _lock_path(self, what: str, of: str) -> Path:
         digest = hashlib.sha256(codec.text(of).encode()).hexdigest()[:32]

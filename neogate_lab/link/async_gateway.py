@@ -123,6 +123,7 @@ class AsyncGateway:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._handlers = Handlers()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._learning: asyncio.Task[None] | None = None
         self._wirelog: WireLog | None = None
         self._opened = False
         self._closed = False
@@ -160,7 +161,7 @@ class AsyncGateway:
             self.keep(self._call_handlers())
             await self._sms.take_up()
             if not (self._connection.is_up and await self._list_ports()):
-                self.keep(self._learn_ports())
+                self._learning = self.keep(self._learn_ports())
         except BaseException:
             await self.close()
             raise
@@ -175,10 +176,10 @@ class AsyncGateway:
         return True
 
     async def _learn_ports(self) -> None:
-        while not self._ports.listed:
+        await self._connection.wait_until_up()
+        while not await self._list_ports():
+            await self._clock.sleep(ASK_AGAIN)
             await self._connection.wait_until_up()
-            if not await self._list_ports():
-                await self._clock.sleep(ASK_AGAIN)
 
     def _assemble(self) -> None:
         """Make the parts; none of them does anything yet."""
@@ -198,6 +199,7 @@ class AsyncGateway:
         self._inbound = Inbound(
             self._ledger,
             gateway=self.name,
+            endpoint=self.endpoint,
             port_of=self.port_of,
             zone=options.zone,
             part_timeout=options.part_timeout,
@@ -793,8 +795,8 @@ class AsyncGateway:
         Raises
         ------
         InvalidRequest
-            A value can't be used, a port does not exist, a survey of this name runs already, or is
-            on record with other settings.
+            A value can't be used, a port does not exist, a survey of this name runs already, here
+            or in another process on this store, or is on record with other settings.
         """
         self._check_open()
         settings = Settings(every, duration, label=label)
@@ -918,6 +920,8 @@ class AsyncGateway:
             self._record_link("asleep" if jumped > 0 else "clock_changed", "", jumped)
 
     def _record_link(self, event: str, reason: str, gap: float | None) -> None:
+        if event == "restored" and (self._learning is None or self._learning.done()):
+            self._learning = self.keep(self._learn_ports())  # a module may have come or gone
         row = {
             "time": self._clock.now(),
             "gateway": self.name,

@@ -315,7 +315,7 @@ class AsyncFleetSurvey:
 
     @property
     def notice(self) -> str:
-        """That it is an earlier one which goes on, in one line; "" for a new one."""
+        """That it goes on, or who else measures, in one line; "" for a new one that is alone."""
         told = [survey.notice for survey in self._surveys.values() if survey.notice]
         more = f"; likewise at {len(told) - 1} other gateways" if len(told) > 1 else ""
         return f"{told[0]}{more}" if told else ""
@@ -360,6 +360,11 @@ class AsyncFleetSurvey:
     async def stop(self) -> Answers[None]:
         """End all after the tick that runs now."""
         return await self._each(lambda survey: survey.stop(), strict=True)
+
+    def end(self) -> None:
+        """As `stop`, without waiting; on the loop."""
+        for survey in self._surveys.values():
+            survey.end()
 
     async def _each(
         self, ask: Callable[[AsyncSurvey], Coroutine[Any, Any, T]], *, strict: bool = False

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 
-from neogate_lab.errors import GatewayClosed, NeogateError, StoreError
+from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateError, StoreError
 from neogate_lab.link.clock import Clock
 from neogate_lab.link.inbox import Inbox, JoinedMessage, Receipt, ReceivedSms, parse_recvtime
 from neogate_lab.link.ledger import Ledger, RecordLock, Row
@@ -42,6 +42,8 @@ class Inbound:
 
     Parameters
     ----------
+    gateway, endpoint : str
+        The gateway as tables name it, and its address.
     port_of : callable
         Span -> port.
     zone : tzinfo or None
@@ -59,6 +61,7 @@ class Inbound:
         ledger: Ledger,
         *,
         gateway: str,
+        endpoint: str,
         port_of: Callable[[int], int],
         zone: tzinfo | None,
         part_timeout: float,
@@ -66,6 +69,7 @@ class Inbound:
     ) -> None:
         self._ledger = ledger
         self._gateway = gateway
+        self._endpoint = endpoint
         self._port_of = port_of
         self._zone = zone
         self._timeout = part_timeout
@@ -88,10 +92,18 @@ class Inbound:
 
     async def start(self) -> None:
         """Take up the open parts of an earlier process, or follow another; then tell what comes."""
-        self._lock = self._ledger.record_lock(self._gateway)
+        self._lock = self._ledger.record_lock(self._gateway, self._endpoint)
+        mine, taken_by = self._lock.acquire(), self._lock.endpoint
+        if not mine and taken_by and taken_by.casefold() != self._endpoint.casefold():
+            # Who follows records nothing: what arrives at this one would be lost.
+            raise InvalidRequest(
+                f"the name {self._gateway!r} is in use in this store for the gateway at "
+                f"{taken_by}, not {self._endpoint}: give one of them another name; if both are one "
+                "gateway, close() the other connection, or use the same address for both"
+            )
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._tell()), loop.create_task(self._expire())]
-        if self._lock.acquire():
+        if mine:
             self.listened_until = self._lock.noted()
             await self._take_over()
         else:

@@ -38,8 +38,22 @@ class Lock(Protocol):
         ...
 
 
+class SurveyLock(Lock, Protocol):
+    """Who holds it measures a survey."""
+
+    @property
+    def holder(self) -> str:
+        """Who took it last, in words: "process 4711"."""
+        ...
+
+
 class RecordLock(Lock, Protocol):
     """Who holds it records what arrives at a gateway."""
+
+    @property
+    def endpoint(self) -> str:
+        """The gateway's address, as whoever took it last had it; "" if that is not known."""
+        ...
 
     def noted(self) -> datetime | None:
         """Until when the holder, or the one before, is known to have listened; None if never."""
@@ -67,16 +81,22 @@ class Ledger(Protocol):
         """
         ...
 
-    def survey_lock(self, gateway: str, name: str) -> Lock:
+    def survey_lock(self, gateway: str, name: str) -> SurveyLock:
         """The lock of the one who measures a survey of this name, not taken yet."""
+        ...
+
+    def open_surveys(self, gateway: str) -> Future[list[Row]]:
+        """Rows of surveys at this gateway without stopped_at, oldest first: they run, or their
+        process died.
+        """
         ...
 
     def identify(self, row: Row) -> Future[bool]:
         """Commit an identity if it differs (time apart) from the port's last; True if so."""
         ...
 
-    def record_lock(self, gateway: str) -> RecordLock:
-        """The lock of the one who records what arrives at a gateway, not taken yet."""
+    def record_lock(self, gateway: str, endpoint: str) -> RecordLock:
+        """The lock of the one who records what arrives at a gateway, not taken yet; and where."""
         ...
 
     # -- inbound ---------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ class _Alone:
     """Nobody else can record into this process's memory."""
 
     held = True
+    endpoint = ""
 
     def acquire(self) -> bool:
         return True
@@ -43,6 +44,8 @@ class _Alone:
 
 class _Held:
     """One of those that want the same name, all within this process."""
+
+    holder = "this process"
 
     def __init__(self, taken: set[tuple[str, str]], name: tuple[str, str]) -> None:
         self._taken, self._name = taken, name
@@ -84,11 +87,20 @@ class MemoryLedger:
         self.tables.setdefault(table, []).append({**row, "row_id": row_id})
         return row_id
 
-    def record_lock(self, gateway: str) -> _Alone:  # noqa: D102
+    def record_lock(self, gateway: str, endpoint: str) -> _Alone:  # noqa: D102
         return _Alone()
 
     def survey_lock(self, gateway: str, name: str) -> _Held:  # noqa: D102
         return _Held(self._surveys, (gateway, name))
+
+    def open_surveys(self, gateway: str) -> Future[list[Row]]:  # noqa: D102
+        return self._done(
+            lambda: [
+                dict(row)
+                for row in self.tables.get("surveys", [])
+                if row["gateway"] == gateway and row.get("stopped_at") is None
+            ]
+        )
 
     def recall_survey(self, gateway: str, name: str) -> Future[tuple[list[Row], list[Row], Any]]:  # noqa: D102
         def act() -> tuple[list[Row], list[Row], Any]:
@@ -200,7 +212,7 @@ class MemoryLedger:
                 f"{row['segments']} segments more would make {spent + row['segments']} in 24 "
                 f"hours, over sms_budget={budget}; nothing was sent"
             )
-        empty = {"written_at": None, "smsc": "", "error": "", "owner": ""}
+        empty = {"written_at": None, "smsc": "", "error": "", "owner": "", "auto": None}
         fresh = {**empty, **row, "status": "queued", "status_at": row["queued_at"]}
         return {**fresh, "row_id": self._insert("outbox", fresh)}, True
 

@@ -68,7 +68,9 @@ def check_seconds(name: str, value: Any, *, above: float | None = None, least: f
     fits = isinstance(value, numbers.Real) and not isinstance(value, bool) and value < 1e9
     if not fits or value < least or (above is not None and value <= above):
         bound = f"> {above:g}" if above is not None else f">= {least:g}"
-        raise InvalidRequest(f"{name} must be a number of seconds {bound}, not {value!r}")
+        raise InvalidRequest(
+            f"{name} must be a number of seconds {bound}, below 1e9, not {value!r}"
+        )
 
 
 def check_words(name: str, value: Any) -> None:

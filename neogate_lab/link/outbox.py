@@ -266,7 +266,6 @@ class Outbox:
         retry_failed: bool,
         budget: int | None,
         any_port: Collection[str],
-        roaming: Collection[str],
         progress: Callable[[int, SmsResult], object] | None,
     ) -> list[SmsResult] | list[InvalidRequest | None]:
         """Queue a batch, all of it or nothing, and wait for what becomes of it.
@@ -275,9 +274,10 @@ class Outbox:
 
         Parameters
         ----------
-        any_port, roaming : collection of str
-            Keys that stand for their SMS whatever port that took; keys whose SMS, while queued,
-            leaves a port that is not up for one that is.
+        rows : sequence of dict
+            As of `send`; one that is ``auto`` leaves, while queued, a port that is not up.
+        any_port : collection of str
+            Keys that stand for their SMS whatever port that took.
 
         Returns
         -------
@@ -303,12 +303,12 @@ class Outbox:
             return [answer if isinstance(answer, InvalidRequest) else None for answer in answers]
         entries: list[_Entry] = []
         own: list[_Entry] = []
-        for number, answer in enumerate(answers):
+        for number, (row, answer) in enumerate(zip(rows, answers, strict=True)):
             assert isinstance(answer, tuple)
             stored, fresh = answer
             mine = fresh or self._is_left_over(stored)
             tell = None if progress is None else functools.partial(progress, number)
-            entries.append(self._admit(stored, mine, tell, roams=stored["key"] in roaming))
+            entries.append(self._admit(stored, mine, tell, roams=row["auto"]))
             if mine:
                 own.append(entries[-1])
         if self._closed:
@@ -357,7 +357,7 @@ class Outbox:
         if stored["status"] == "written" and not self._closed:  # by an earlier call
             self.watch(stored)
         entry = self._entries.get(sms_id) or self._foreign.get(sms_id) or _Entry(stored)
-        entry.roams = entry.roams or roams
+        entry.roams = entry.roams or roams or bool(stored["auto"])
         if progress is not None:
             entry.listeners.append(progress)
         if mine and not self._closed:

@@ -46,8 +46,6 @@ class Measurement:
     rssi_dbm: int | None = None
     rssi_bound: RssiBound = ""
     ber: int | None = None
-    power: bool | None = None
-    sim: bool | None = None
     up: bool | None = None
     registered: bool | None = None
     roaming: bool | None = None
@@ -58,6 +56,8 @@ class Measurement:
     latency_ms: float | None = None
     label: str = ""
     survey: str = ""
+    power: bool | None = None
+    sim: bool | None = None
     row_id: int | None = None
 
     def as_row(self) -> dict[str, Any]:

@@ -136,7 +136,6 @@ class SmsDesk:
             retry_failed=retry_failed,
             budget=budget,
             any_port=any_port,
-            roaming={draft.key for draft in drafts if draft.port is None},
             progress=progress,
         )
         self._check_queued([None if isinstance(found, SmsResult) else found for found in results])
@@ -165,7 +164,7 @@ class SmsDesk:
             load.update(sms.port for sms in await self._outbox.waiting(self._gateway))
         ports = batches.spread(drafts, up, load)
         return drafts, [
-            self._row(draft.to, draft.text, port, draft.key)
+            self._row(draft.to, draft.text, port, draft.key, auto=draft.port is None)
             for draft, port in zip(drafts, ports, strict=True)
         ]
 
@@ -173,7 +172,7 @@ class SmsDesk:
         line = commands.send_sms(span, to, text, new_id(), self._options.max_line)
         commands.cli(line, self._options.max_line)
 
-    def _row(self, to: str, text: str, port: int, key: str) -> Row:
+    def _row(self, to: str, text: str, port: int, key: str, *, auto: bool = False) -> Row:
         segments = gsm.segment(text)
         return {
             "queued_at": self._clock.now(),
@@ -187,6 +186,7 @@ class SmsDesk:
             "id": new_id(),
             "key": key,
             "status": "queued",
+            "auto": auto,
         }
 
     def _check_queued(self, errors: Sequence[InvalidRequest | None]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from neogate_lab.errors import InvalidRequest, NeogateError, NoAnswer
 from neogate_lab.link.clock import Clock
-from neogate_lab.link.ledger import Ledger, Lock
+from neogate_lab.link.ledger import Ledger, SurveyLock
 from neogate_lab.link.sampler import Sampler, check_label, ticks_of
 
 __all__ = ["AsyncSurvey", "Earlier", "Settings"]
@@ -177,24 +177,27 @@ class AsyncSurvey:
     settings : Settings
         What it was asked to do.
     notice : str
-        That it is an earlier one which goes on, in one line; "" for a new one.
+        That it is an earlier one which goes on, and that other processes measure the same ports,
+        in one line; "" for a new one that is alone.
     """
 
     def __init__(
         self,
         sampler: Sampler,
         ledger: Ledger,
-        lock: Lock,
+        lock: SurveyLock,
         resolve: Callable[[int | Iterable[int] | None], Awaitable[Ports]],
         *,
         gateway: str,
         settings: Settings,
         earlier: Earlier | None,
+        beside: str,
         clock: Clock,
     ) -> None:
         self.name = sampler.name
         self.settings = settings
-        self.notice = "" if earlier is None else earlier.notice(sampler.name)
+        went_before = "" if earlier is None else earlier.notice(sampler.name)
+        self.notice = "; ".join(filter(None, [went_before, beside]))
         self._sampler = sampler
         self._ledger = ledger
         self._lock = lock
@@ -292,8 +295,12 @@ class AsyncSurvey:
     async def stop(self, *, closing: bool = False) -> None:
         """End it after the tick that runs now."""
         self._closing = closing or self._closing
-        self._sampler.stop()
+        self.end()
         await self.wait()
+
+    def end(self) -> None:
+        """As `stop`, without waiting; on the loop."""
+        self._sampler.stop()
 
     async def _run(self) -> None:
         reason = "failed"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.link.clock import Clock
-from neogate_lab.link.ledger import Ledger, Lock
+from neogate_lab.link.ledger import Ledger, SurveyLock
 from neogate_lab.link.options import check_seconds
 from neogate_lab.link.ports import Ports
 from neogate_lab.link.sampler import Sampler, check_label
@@ -22,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 SHORTEST_TICK = 0.1
 """Seconds."""
+CLAIMS, CLAIM_AGAIN = 3, 0.02
+"""Tries, and seconds between them: who looks whether a survey lives has its lock for an instant."""
 
 
 class SurveyDesk:
@@ -101,25 +105,35 @@ class SurveyDesk:
             logger.info("%s: %s", self._where, survey.notice)
         return survey
 
-    async def _claim(self, name: str | None) -> tuple[str, Lock]:
+    async def _claim(self, name: str | None) -> tuple[str, SurveyLock]:
         """A survey's name, and the lock that keeps others from measuring under it."""
         if name is not None:
             lock = self._ledger.survey_lock(self._gateway, name)
-            if not lock.acquire():
-                here = any(survey.name == name for survey in self.running)
+            for _ in range(CLAIMS):
+                if lock.acquire():
+                    return name, lock
+                await asyncio.sleep(CLAIM_AGAIN)
+            if any(survey.name == name for survey in self.running):
                 raise InvalidRequest(
-                    f"a survey called {name!r} runs already{'' if here else ' elsewhere'}: stop() "
-                    "it first, or give another name"
+                    f"a survey called {name!r} runs already: stop() it first, or give another name"
                 )
-            return name, lock
+            raise InvalidRequest(
+                f"{lock.holder} measures {self._gateway} under the survey name {name!r} already: "
+                "stop it there, or give another name"
+            )
         begun = f"survey {self._clock.now():%Y-%m-%d %H:%M:%S}"
         for number in itertools.count(1):
             new = begun if number == 1 else f"{begun} ({number})"
             lock = self._ledger.survey_lock(self._gateway, new)
             if lock.acquire():
-                if await self._earlier(new) is None:
+                free = False
+                try:
+                    free = await self._earlier(new) is None
+                finally:
+                    if not free:
+                        lock.release()
+                if free:
                     return new, lock
-                lock.release()
         raise AssertionError("unreachable: numbers do not end")
 
     async def _earlier(self, name: str) -> Earlier | None:
@@ -128,7 +142,7 @@ class SurveyDesk:
     async def _begin(
         self,
         name: str,
-        lock: Lock,
+        lock: SurveyLock,
         settings: Settings,
         on_tick: Callable[[int], object],
         start: datetime | None,
@@ -137,6 +151,16 @@ class SurveyDesk:
         if earlier is not None:
             settings = earlier.taken_up_with(settings, name)
         wanted = None if settings.ports is None else await self._ports.resolve(settings.ports)
+        beside = ""
+        if earlier is None or not earlier.complete:
+            beside = await self._others_at_work(name, settings)
+        begun_with: set[tuple[int, int]] = set()
+
+        def to_measure() -> Sequence[tuple[int | None, int | None]]:
+            # A port that vanishes goes on as rows that failed: silence would look like no survey.
+            begun_with.update(self._ports.known)
+            return wanted or sorted(begun_with) or self._ports.to_measure
+
         sampler = Sampler(
             self._ports.measure,
             self._ports.skip,
@@ -145,7 +169,7 @@ class SurveyDesk:
             every=settings.every,
             duration=settings.duration,
             start=start,
-            ports=lambda: wanted or self._ports.to_measure,
+            ports=to_measure,
             labels={None: settings.label} if earlier is None else earlier.labels,
             name=name,
             clock=self._clock,
@@ -161,6 +185,7 @@ class SurveyDesk:
             gateway=self._gateway,
             settings=settings,
             earlier=earlier,
+            beside=beside,
             clock=self._clock,
         )
         await survey.begin()
@@ -168,3 +193,22 @@ class SurveyDesk:
             gap = (self._clock.now() - earlier.stopped_at).total_seconds()
             self._record_gap("not_running", f"survey {name!r}: {earlier.reason}", gap)
         return survey
+
+    async def _others_at_work(self, name: str, settings: Settings) -> str:
+        """Who else measures some of these ports, in one line."""
+        known = {name, *(survey.name for survey in self.running)}
+        rows = await asyncio.wrap_future(self._ledger.open_surveys(self._gateway))
+        told = []
+        for other, row in {row["name"]: row for row in rows if row["name"] not in known}.items():
+            ports = json.loads(row["ports"]) if row["ports"] else None
+            if ports and settings.ports and not {*ports} & {*settings.ports}:
+                continue
+            lock = self._ledger.survey_lock(self._gateway, other)
+            if lock.acquire():  # its process died
+                lock.release()
+            else:
+                told.append(
+                    f"{lock.holder} measures {self._gateway} as well, every {row['every_s']:g} s: "
+                    f"its rows stand beside these with survey={other!r}"
+                )
+        return "; ".join(told)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,24 @@ def test_the_background_says_once_that_it_can_not_seal(
             store._sealer._thread.join()
         assert caplog.text.count("rows stay in the journal") == 1
         assert len(store.signal()) == 60
+
+
+@pytest.mark.parametrize("time", [datetime(2026, 11, 20), None])
+def test_a_clock_that_fails_ends_no_recording(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    time: datetime | None,
+) -> None:
+    monkeypatch.setattr(sealer, "SEAL_ROWS", 10)
+
+    def clock() -> datetime:
+        if time is None:
+            raise RuntimeError("no battery")
+        return time  # naive
+
+    with Store(tmp_path / "lab", clock=clock) as store:
+        for _ in range(3):
+            store.append("signal", [measurement(i) for i in range(20)]).result(10)
+        assert store.seal() == 60
+    assert caplog.text.count("rows stay in the journal for now: the store's clock failed") == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, date, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,8 @@ from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.frames import frame_of
 from neogate_lab.history.schema import TABLES, VIEWS, Column
 from neogate_lab.history.store import Store
+from neogate_lab.link.sampler import SampleError
+from neogate_lab.protocol.records import SmsStatus, UssdOutcome
 from tests.history.samples import NOON, at, measurement, message, part, sms
 
 DTYPES = {
@@ -167,6 +169,40 @@ def test_filters_are_one_value_or_several(
 def test_a_wrong_filter_is_refused(store: Store, filters: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest):
         store.signal(**filters)
+
+
+@pytest.mark.parametrize(
+    ("table", "filters", "words"),
+    [
+        ("outbox", {"status": "delivered"}, "status is never 'delivered'; it is one of queued, wr"),
+        ("outbox", {"status": ["sent", "Failed"]}, "never 'Failed'"),
+        ("signal", {"error": "lost"}, "it is one of '', no_answer, disconnected"),
+        ("surveys", {"reason": "killed"}, "paused, stopped, closed, failed, died"),
+        ("connections", {"event": "down"}, "unreachable, lost, restored"),
+        ("ussd", {"outcome": "ok"}, "done, menu, ended"),
+        ("signal", {"since": "1h", "until": "2h"}, "since='1h' is later than until='2h': swap"),
+    ],
+)
+def test_a_filter_that_finds_nothing_ever_is_refused_in_words(
+    store: Store, table: str, filters: dict[str, Any], words: str
+) -> None:
+    for read in (store.frame, store.live):
+        with pytest.raises(InvalidRequest, match=words):
+            read(table, **filters)
+
+
+def test_the_words_of_a_column_are_those_that_it_tells_and_that_are_written() -> None:
+    told = {
+        f"{table.name}.{column.name}": column
+        for table in TABLES.values()
+        for column in table.columns
+        if column.values
+    }
+    for column in told.values():
+        assert all(word in column.doc for word in column.values if word), column.name
+    assert set(get_args(SampleError)) == set(told["signal.error"].values)
+    assert set(get_args(SmsStatus)) == {"planned", *told["outbox.status"].values}
+    assert set(get_args(UssdOutcome)) < set(told["ussd.outcome"].values)
 
 
 def test_a_column_that_the_table_lacks_is_named(store: Store) -> None:

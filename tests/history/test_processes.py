@@ -191,6 +191,20 @@ def test_the_next_holder_finds_until_when_the_last_one_listened(tmp_path: Path) 
         again.release()
 
 
+def test_who_finds_it_taken_learns_of_which_gateway(tmp_path: Path) -> None:
+    with Store(tmp_path / "lab") as store:
+        lock, other = store.record_lock("lab", "a-long-name.example"), store.record_lock("lab", "b")
+        assert other.endpoint == ""
+        assert lock.acquire()
+        lock.note(NOON)
+        assert not other.acquire()
+        assert other.endpoint == "a-long-name.example"
+        lock.release()
+        assert other.acquire()
+        assert (other.noted(), lock.endpoint) == (NOON, "b")
+        other.release()
+
+
 def test_one_of_many_threads_gets_the_lock(tmp_path: Path) -> None:
     with Store(tmp_path / "lab") as store:
         locks = [store.record_lock("lab") for _ in range(8)]

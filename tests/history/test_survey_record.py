@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,25 @@ def test_its_lock_is_one_of_its_own(store: Store) -> None:
     assert again.acquire()
     for lock in (again, *others):
         lock.release()
+
+
+def test_stretches_without_an_end_are_found(store: Store) -> None:
+    rows = [begun(0, stopped_at=at(20)), begun(50), begun(60, name="t"), begun(70, gateway="x")]
+    store.append("surveys", rows).result()
+    assert [row["name"] for row in store.open_surveys("lab").result()] == ["s", "t"]
+
+
+def test_its_lock_tells_who_has_it(store: Store) -> None:
+    lock, seen = store.survey_lock("lab", "s"), store.survey_lock("lab", "s")
+    assert seen.holder == "another process"
+    assert lock.acquire()
+    assert seen.holder == "this process"
+    (file,) = (store.path / "locks").glob("survey-*")
+    for text, words in (
+        (f"4711 {socket.gethostname()}", "process 4711"),
+        ("4711 elsewhere", "process 4711 on elsewhere"),
+        ("", "another process"),
+    ):
+        file.write_text(text)
+        assert seen.holder == words
+    lock.release()

@@ -75,6 +75,7 @@ class World:
         inbound = Inbound(
             self.ledger,
             gateway="lab",
+            endpoint="192.168.5.150",
             port_of=lambda span: span - 1,
             zone=None,
             part_timeout=300.0,

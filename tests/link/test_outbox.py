@@ -149,12 +149,13 @@ class World:
     def send_auto(self, *ports: int) -> asyncio.Task[Any]:
         """A batch of rows that may go by any port, each planned for one."""
         rows = [
-            self.draft(f"ng{number}") | {"key": f"k{number}", "port": port, "span": port + 1}
+            self.draft(f"ng{number}")
+            | {"key": f"k{number}", "port": port, "span": port + 1, "auto": True}
             for number, port in enumerate(ports, 1)
         ]
         keys = {row["key"] for row in rows}
         coroutine = self.outbox.send_many(
-            rows, retry_failed=False, budget=None, any_port=keys, roaming=keys, progress=None
+            rows, retry_failed=False, budget=None, any_port=keys, progress=None
         )
         self.tasks.append(asyncio.create_task(coroutine))
         return self.tasks[-1]
@@ -172,6 +173,7 @@ class World:
             "id": sms_id,
             "key": "",
             "status": "queued",
+            "auto": False,
         }
 
 

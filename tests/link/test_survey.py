@@ -231,6 +231,34 @@ async def test_one_name_at_a_time(world: World) -> None:
         await each.stop()
 
 
+async def test_who_measures_the_same_ports_beside_it_is_told(world: World) -> None:
+    other = {"time": world.clock.now(), "gateway": "lab", "every_s": 5.0, "stopped_at": None}
+    await asyncio.wrap_future(
+        world.ledger.append(
+            "surveys",
+            [
+                {**other, "name": "notebook", "ports": "[1, 2]"},
+                {**other, "name": "elsewhere", "ports": "[3]"},
+                {**other, "name": "died", "ports": ""},
+            ],
+        )
+    )
+    locks = [world.ledger.survey_lock("lab", name) for name in ("notebook", "elsewhere")]
+    assert all(lock.acquire() for lock in locks)
+    first = await world.gw.survey(every=10, name="s", port=[2, 4])
+    assert first.notice == (
+        "this process measures lab as well, every 5 s: its rows stand beside these with "
+        "survey='notebook'"
+    )
+    alone = await world.gw.survey(every=10, name="t", port=4)  # beside its own, no news
+    assert alone.notice == ""
+    everywhere = await world.gw.survey(every=10, name="u")
+    assert everywhere.notice.count("as well") == 2
+    assert all(lock.held for lock in locks)
+    for survey in (first, alone, everywhere):
+        await survey.stop()
+
+
 async def test_a_pause_is_told_by_the_table_of_surveys(world: World) -> None:
     survey = await world.gw.survey(every=10, name="s", port=1, duration=30)
     await world.ticks(survey, 1)

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,26 @@ def test_what_a_killed_process_left_is_warned_of_and_taken_up(
     assert sorted(taken.status) == ["sent", "sent", "unknown"]
     assert Counter(sms.text for sms in sim.sent) == Counter(["a 0", "for both", "a 1"])
     assert gw.resume_outbox().empty
+
+
+def test_an_sms_for_any_port_leaves_the_one_that_went_down_since(
+    sim: ng.SimulatedGateway, connect: Connect, tmp_path: Path
+) -> None:
+    path = tmp_path / "lab.neogate"
+    with ng.Store(path) as dead:
+        for auto in (True, False):
+            row = {
+                **{"queued_at": datetime.now(UTC), "gateway": "lab", "port": 2, "span": 3},
+                **{"to": "+79000", "text": f"auto {auto}", "segments": 1, "id": f"ng{auto}"},
+            }
+            dead.enqueue({**row, "auto": auto}).result()
+    sim.set_status(2, registered=False)
+    with pytest.warns(NeogateWarning, match=r"2 SMS queued .* resume_outbox"):
+        gw = connect(store=path)
+    taken = gw.resume_outbox().set_index("id")
+    assert taken.port["ngTrue"] != 2
+    assert taken.status["ngTrue"] == "sent"
+    assert taken.port["ngFalse"] == 2  # whether that one can send is for the gateway to say
 
 
 def test_a_living_processes_sms_are_left_to_it(
