@@ -126,8 +126,8 @@ class ComposePanel(PortPanel):
             "Don't", "Send nothing, and go on writing", f"{self.css_class}-cancel"
         )
         self.confirmation = line(self.confirm_button, self.cancel_button)
-        self.send_button.on_click(self._pressed(self._send_or_confirm))
-        self.confirm_button.on_click(self._pressed(self._confirmed))
+        self._pressed_when_typed(self.send_button, self._send_or_confirm)
+        self._pressed_when_typed(self.confirm_button, self._confirmed)
         self.cancel_button.on_click(self._pressed(self._not_confirmed))
         for field in (self.to_field, self.text_field, self.port_field):
             field.observe(lambda change: self._edited(), "value")

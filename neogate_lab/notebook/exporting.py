@@ -43,7 +43,7 @@ class ExportRow(widgets.HBox):  # type: ignore[misc]
         self.write_button = button(
             "Write file", "Write what is chosen to this file", f"{panel.css_class}-write"
         )
-        self.write_button.on_click(panel._pressed(self._write))
+        panel._pressed_when_typed(self.write_button, self._write)
         super().__init__(
             [self.path_field, self.write_button], layout=widgets.Layout(flex_flow="row wrap")
         )

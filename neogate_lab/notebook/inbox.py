@@ -304,7 +304,7 @@ class _Row:
         unread = self._panel._unread(sms)
         self.button.description = ("● " if unread else "") + _when(sms)[5:]
         self.button.tooltip = "Open this unread message" if unread else "Open this message"
-        self.button.button_style = "info" if _id(sms) == self._panel._open else ""
+        self.button.button_style = "primary" if _id(sms) == self._panel._open else ""
         weight = ' class="neogate-unread"' if unread else ""
         preview = sms.text if len(sms.text) <= PREVIEW else f"{sms.text[:PREVIEW]}…"
         self.text.value = (

@@ -105,9 +105,9 @@ class SignalPanel(PortPanel):
         self.mark_button = button(
             "Mark", "Give this label to what is measured from now on", f"{self.css_class}-mark"
         )
-        self.start_button.on_click(self._pressed(self._start))
+        self._pressed_when_typed(self.start_button, self._start)
         self.stop_button.on_click(self._pressed(self._stop))
-        self.mark_button.on_click(self._pressed(self._mark))
+        self._pressed_when_typed(self.mark_button, self._mark)
         for control in (self.port_field, self.window_field):
             control.observe(lambda change: self._hurry(), "value")
         return [

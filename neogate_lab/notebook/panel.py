@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
+import traitlets
 
 from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateError
 
@@ -40,6 +42,9 @@ _SIGNS: dict[Tone, str] = {"plain": "", "busy": "…", "good": "✓", "bad": "�
 LABEL_WIDTH = "48px"
 _FIRST_LOOK = 0.5
 _AFTER_ERROR = 5.0
+_STALE = 60.0
+"""Seconds after which a press that waited for its page is not wanted any more."""
+
 _NO_WIDGETS = (
     "This is how the panel began; its buttons need a front end with widgets: JupyterLab, "
     "Notebook 7 or Voila."
@@ -175,6 +180,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]
 
     title = ""
     css_class = "neogate-panel"
+    asked = traitlets.Int(1).tag(sync=True)
+    """Counts the presses; the page copies it into each field's `answered`."""
     takes = " and port="
     """Which arguments there are besides, for the error that names an unknown one."""
 
@@ -196,6 +203,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         self._busy = False
         self._retired = False
         self._known = threading.Event()
+        self._held: dict[widgets.Button, tuple[int, float, Callable[[], None]]] = {}
         self._wake: asyncio.Event | None = None
         self.status_line = self._html("status")
         self._prepare(port)
@@ -210,6 +218,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         )
         self.add_class("neogate-panel")
         self.add_class(self.css_class)
+        self._fields = [widget for widget in _inside(self) if _is_field(widget)]
+        self._links = [self._have_answer(field) for field in self._fields]
         key = (type(self), id(gw), port, _place.get())
         earlier = _shown.get(key)
         if earlier is not None:
@@ -298,6 +308,47 @@ class Panel(widgets.VBox):  # type: ignore[misc]
 
         return pressed
 
+    def _pressed_when_typed(self, button: widgets.Button, act: Callable[[], None]) -> None:
+        """Have a button `act` on what the fields hold, and wait for what is still on its way here.
+
+        A page holds back what is typed while an earlier letter is under way, and each widget's
+        messages may take a way of their own; a press overtakes them. So a press from a page has
+        every field answer: its answer can't overtake its value, for both are state of one widget.
+        """
+        pressed = self._pressed(act)
+
+        def told(_: widgets.Button, content: Mapping[str, object], buffers: object) -> None:
+            with self._lock:
+                again = button in self._held
+                if content.get("event") != "click" or again or button.disabled or self._retired:
+                    return
+                self._say("busy", "waiting", "for what was typed last")
+                self._held[button] = (self.asked + 1, time.monotonic(), lambda: pressed(button))
+                self.asked += 1
+                self._act_on_answers()
+
+        button.on_click(pressed)  # by a program, which sets the fields itself
+        button.on_msg(button._handle_button_msg, remove=True)
+        button.on_msg(told)
+
+    def _have_answer(self, field: widgets.Widget) -> widgets.Widget:
+        field.add_traits(answered=traitlets.Int(0).tag(sync=True))
+        field.observe(lambda change: self._act_on_answers(), "answered")
+        return widgets.jsdlink((self, "asked"), (field, "answered"))
+
+    def _act_on_answers(self) -> None:
+        with self._lock:
+            # A field that never answered is on a page that knows no links, or on none.
+            answers = [field.answered for field in self._fields if field.answered]
+            for button, (number, began, act) in list(self._held.items()):
+                if answers and min(answers) < number:
+                    continue
+                del self._held[button]
+                if time.monotonic() - began < _STALE:
+                    act()
+                else:
+                    self._say("bad", "not done", "the page was away for too long; press it again")
+
     def _ask(
         self,
         make: Callable[[AsyncGateway], Coroutine[Any, Any, T]],
@@ -382,6 +433,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
             if self._retired:
                 return
             self._retired = True
+            self._held.clear()
             self._set_busy(False)
             self._say("plain", reason)
             if self._wake is not None:
@@ -393,7 +445,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         if self.comm is None:
             return
         self.retire()
-        for widget in _inside(self):
+        for widget in [*self._links, *_inside(self)]:
             widget.close()
         super().close()
 
@@ -403,3 +455,7 @@ def _inside(box: widgets.Box) -> list[widgets.Widget]:
     for child in box.children:
         found += [*_inside(child), child] if isinstance(child, widgets.Box) else [child]
     return found
+
+
+def _is_field(widget: widgets.Widget) -> bool:
+    return isinstance(widget, widgets.Text | widgets.Textarea | widgets.Dropdown | widgets.Checkbox)

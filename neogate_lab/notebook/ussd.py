@@ -134,7 +134,7 @@ class UssdPanel(PortPanel):
             "Wait no longer; a USSD that was sent can't be cancelled",
             f"{self.css_class}-stop",
         )
-        self.send_button.on_click(self._pressed(self._dial))
+        self._pressed_when_typed(self.send_button, self._dial)
         self.stop_button.on_click(self._pressed(self._stop_waiting))
         return [
             line(self.code_field, self.preset_field),
@@ -157,7 +157,7 @@ class UssdPanel(PortPanel):
         )
         self.transcript = self._html("transcript")
         self.choices.add_class(f"{self.css_class}-choices")
-        self.reply_button.on_click(self._pressed(self._reply))
+        self._pressed_when_typed(self.reply_button, self._reply)
         self.leave_button.on_click(self._pressed(self._leave))
         self._menu = widgets.VBox(
             [self.choices, line(self.reply_field, self.reply_button, self.leave_button)]

@@ -9,6 +9,7 @@ import ipywidgets as widgets
 import pytest
 
 import neogate_lab as ng
+from neogate_lab.notebook import panel as panel_module
 from neogate_lab.notebook.panel import Panel, as_html
 from tests.notebook.conftest import until
 
@@ -148,6 +149,70 @@ def test_closing_takes_every_widget_out(make: type[Panel], gw: ng.Gateway) -> No
         "HTMLStyleModel",
         "TextStyleModel",
     }
+
+
+def press_on_the_page(button: widgets.Button) -> None:
+    button._handle_custom_msg({"event": "click"}, [])
+
+
+def answer(panel: Panel, number: int, **values: str) -> None:
+    """As a page does, each field in a message of its own."""
+    for field in panel._fields:
+        value = values.get(field.description)
+        field.set_state({"answered": number} | ({} if value is None else {"value": value}))
+
+
+@pytest.fixture
+def typing(gw: ng.Gateway) -> ng.ComposePanel:
+    """On a page that is open, with a text of which the page holds back the rest."""
+    panel = ng.ComposePanel(gw, port=1)
+    until(lambda: len(panel.port_field.options) == 4)
+    answer(panel, panel.asked, To="+79261234567", Text="Dear f")
+    return panel
+
+
+def test_a_press_waits_for_what_was_typed_before_it(
+    typing: ng.ComposePanel, sim: ng.SimulatedGateway
+) -> None:
+    press_on_the_page(typing.send_button)
+    press_on_the_page(typing.send_button)  # impatient
+    assert "for what was typed last" in typing.status_line.value
+    assert not typing.send_button.disabled
+    typing.to_field.set_state({"answered": typing.asked})
+    assert not typing.send_button.disabled
+    answer(typing, typing.asked, Text="Dear friend")
+    assert typing.send_button.disabled
+    until(lambda: "<bdi>sent</bdi>" in typing.status_line.value)
+    answer(typing, typing.asked)  # another page that shows it, too
+    assert not typing._busy
+    assert [sms.text for sms in sim.sent] == ["Dear friend"]
+
+
+def test_a_press_on_a_page_that_answers_nothing_acts_at_once(
+    gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    panel = ng.ComposePanel(gw, port=1)
+    panel.to_field.value, panel.text_field.value = "+79261234567", "all there"
+    press_on_the_page(panel.send_button)
+    until(lambda: [sms.text for sms in sim.sent] == ["all there"])
+
+
+def test_a_press_whose_page_comes_back_much_later_does_nothing(
+    typing: ng.ComposePanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    press_on_the_page(typing.send_button)
+    monkeypatch.setattr(panel_module, "_STALE", 0.0)
+    answer(typing, typing.asked)
+    assert "press it again" in typing.status_line.value
+    assert not typing._busy
+
+
+def test_a_press_whose_panel_was_closed_meanwhile_does_nothing(typing: ng.ComposePanel) -> None:
+    press_on_the_page(typing.send_button)
+    typing.retire()
+    answer(typing, typing.asked)
+    assert "This panel was closed" in typing.status_line.value
+    assert not typing._busy
 
 
 @each_panel
