@@ -525,7 +525,8 @@ def _verdicts(copies: _Copies) -> dict[str, Any]:
         key = (row["gateway"], row["port"])
         mine = outages.get(key, copies.outages.head(0))
         said = findings.verdict(row, mine, last[key], labels.get(key, {}))
-        rows.append({**row, **said, "name": copies.port_name(*key), "outages": len(mine)})
+        names = {"name": copies.port_name(*key), "shown": findings.readable(row["gateway"])}
+        rows.append({**row, **said, **names, "outages": len(mine)})
     return {"verdicts": rows, "verdicts_total": len(answers)}
 
 

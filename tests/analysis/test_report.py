@@ -171,6 +171,15 @@ def test_each_port_has_a_verdict_in_words(whole):
     assert "Never registered: no SIM." in text
 
 
+def test_a_long_gateways_name_stands_once_above_the_verdicts_of_its_ports(tmp_path):
+    long = "warehouse-north-east-2"
+    rows = [row(10 * t, gateway=g, port=p) for t in range(4) for g in ("lab", long) for p in (1, 2)]
+    text = Page(made(tmp_path, signal=rows, options={"redact": None})).text
+    verdicts = text[: text.index("The numbers behind it")]
+    assert re.search(f"lab port 1 .* port 2 .* {long} port 1 .* port 2 ", verdicts)
+    assert verdicts.count(long) == 1
+
+
 def test_labels_are_compared_in_a_sentence(whole):
     text = Page(whole).text
     assert "roof compared with sill" in text
