@@ -38,7 +38,7 @@ from neogate_lab.link.sampler import (
     Target,
     check_label,
 )
-from neogate_lab.link.session import Credentials, Session
+from neogate_lab.link.session import Credentials, Secret, Session
 from neogate_lab.link.sms import SmsDesk
 from neogate_lab.link.survey import AsyncSurvey, Earlier, Settings
 from neogate_lab.link.ussd import AsyncUssdSession, Caller, UssdDesk
@@ -113,6 +113,10 @@ class AsyncGateway:
         clock: Clock | None = None,
         **options: Any,
     ) -> None:
+        password = Secret.of(password)
+        self._where = str(host)
+        self._opened = False
+        self._closed = False
         try:
             self._options = LinkOptions(**options)
         except TypeError as error:
@@ -134,8 +138,6 @@ class AsyncGateway:
         self._surveys: list[AsyncSurvey] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._wirelog: WireLog | None = None
-        self._opened = False
-        self._closed = False
 
     def __repr__(self) -> str:
         state = self._connection.status if self._opened else "not opened"
