@@ -247,6 +247,24 @@ def test_demo_says_that_its_folder_cannot_be_made(tmp_path):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_an_output_that_cannot_be_written_is_told():
+    with ng.SimulatedGateway() as sim, Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "neogate_lab.cli", "spans", f"{sim.host}:{sim.port}"],
+            env=os.environ | {"NEOGATE_USERNAME": "apiuser", "NEOGATE_PASSWORD": "apipass"},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "neogate-lab: [Errno 28] No space left on device\n",
+    )
+
+
 # -- how the demo judges itself --------------------------------------------------------------------
 
 PORTS, TICKS = 2, 4

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import neogate_lab as ng
-from neogate_lab.cli.base import Store, Target, Username, app, polite, stoppable
+from neogate_lab.cli.base import Every, Store, Target, Username, app, period, polite, stoppable
 from neogate_lab.cli.terminal import plain, print_table
 
 if TYPE_CHECKING:
@@ -28,14 +28,25 @@ _MOST_OUTAGES = 12
 @stoppable()
 def survey(
     target: Target = None,
-    every: Annotated[str, typer.Option(help="Distance of the measurements.")] = "10s",
+    every: Every = 10.0,
     duration: Annotated[
-        str | None, typer.Option(help="10m, 2h, 1d; default until Ctrl-C.", show_default=False)
+        float | None,
+        typer.Option(
+            parser=period,
+            metavar="PERIOD",
+            help="10m, 2h, 1d; default until Ctrl-C.",
+            show_default=False,
+        ),
     ] = None,
     label: Annotated[str, typer.Option(help="What is measured: place, antenna, operator.")] = "",
     port: Annotated[
         list[int] | None,
-        typer.Option(help="This port; again for more; default all.", show_default=False),
+        typer.Option(
+            min=1,
+            metavar="PORT",
+            help="This port; again for more; default all.",
+            show_default=False,
+        ),
     ] = None,
     store: Store = None,
     name: Annotated[
