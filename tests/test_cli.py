@@ -422,30 +422,3 @@ def test_tables_fit_the_terminal(monkeypatch, capsys, columns):
 def test_an_empty_table_is_said_to_be_empty(capsys):
     terminal.print_table(frame_of("messages", []), {"text": "text"})
     assert capsys.readouterr().out == "  (none)\n"
-
-
-# -- the README ------------------------------------------------------------------------------------
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def test_the_readme_opens_with_the_two_commands():
-    demo, tests, *_ = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    assert demo.count("\n") == tests.count("\n") == 1
-    assert demo.rstrip().endswith("neogate-lab demo")
-    assert "pytest" in tests
-
-
-def test_the_readme_names_only_verbs_that_exist():
-    verbs = set(re.findall(r"^\| `gw\.(\w+)\(", README, re.MULTILINE))
-    assert len(verbs) > 10
-    assert {verb for verb in verbs if not hasattr(ng.Gateway, verb)} == set()
-    public = set(re.findall(r"ng\.(\w+)", README))
-    assert {name for name in public if not hasattr(ng, name)} == set()
-    mentioned = set(re.findall(r"neogate-lab (\w+)", README))
-    assert mentioned <= {command.callback.__name__ for command in cli.app.registered_commands}
-
-
-def test_the_readme_links_to_files_that_exist():
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
