@@ -175,8 +175,7 @@ def test_demo_does_the_whole_job(tmp_path):
     process = start("demo", "--duration", 5, "--out", out, COLUMNS="60")
     said, errors = process.communicate(timeout=60)
     assert process.returncode == 0, said + errors
-    assert "20/20" in errors  # the progress bar came to its end
-    assert "Traceback" not in errors
+    assert errors == ""  # no progress bar where no terminal is
     assert "NO  " not in said
     assert str(out) in said
 

@@ -347,6 +347,7 @@ def test_a_gateway_that_is_not_in_the_store_is_named(
 ) -> None:
     result = run(command, store, tmp_path / file, "--gateway", "labb", "--since", "2h")
     assert result.exit_code == 0, result.stderr
+    assert result.stderr.count("\n") == 1
     assert "no gateway 'labb' is in the store; there is 127.0.0.1:" in result.stderr
     with ng.open_store(store) as opened:
         (name,) = set(opened.signal()["gateway"])

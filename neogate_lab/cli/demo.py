@@ -13,7 +13,7 @@ import typer
 
 import neogate_lab as ng
 from neogate_lab.cli.base import app, period, polite, stoppable
-from neogate_lab.cli.terminal import plain, print_table, say
+from neogate_lab.cli.terminal import plain, print_table, say, watched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +111,11 @@ def _converse(
     """The demo's story, told while the survey runs."""
     started = time.monotonic()
     survey = gateway.survey(
-        every=min(10.0, duration / 20), duration=duration, label=_LABELS[0], name="survey"
+        every=min(10.0, duration / 20),
+        duration=duration,
+        label=_LABELS[0],
+        name="survey",
+        progress=watched(),
     )
     with steps.attempt("receiving a short SMS"):
         simulator.receive_sms(1, _CODE_SENDER, _CODE_TEXT)

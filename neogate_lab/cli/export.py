@@ -17,7 +17,7 @@ from neogate_lab.cli.base import (
     polite,
     tell_unknown,
 )
-from neogate_lab.cli.terminal import plain
+from neogate_lab.cli.terminal import plain, watched
 
 __all__ = ["export"]
 
@@ -77,6 +77,7 @@ def export(
             spreadsheet_safe=spreadsheet_safe,
             partitioned=partitioned or None,
             bom=bom,
+            progress=watched(),
             since=since,
             until=until,
             gateway=gateway or None,

@@ -17,7 +17,7 @@ from neogate_lab.cli.base import (
     polite,
     tell_unknown,
 )
-from neogate_lab.cli.terminal import plain
+from neogate_lab.cli.terminal import plain, watched
 
 __all__ = ["report"]
 
@@ -60,6 +60,7 @@ def report(
             port=port or None,
             redact=redact,
             title=title,
+            progress=watched(),
         )
     shown = path if isinstance(written, str) else str(written)
     print(f"wrote {plain(shown)}")

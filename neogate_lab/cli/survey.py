@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 
 import neogate_lab as ng
 from neogate_lab.cli.base import Every, Store, Target, Username, app, period, polite, stoppable
-from neogate_lab.cli.terminal import plain, print_table
+from neogate_lab.cli.terminal import plain, print_table, watched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +75,7 @@ def survey(
                 port=port or None,
                 label=label,
                 name=name,
-                progress=sys.stderr.isatty(),
+                progress=watched(),
             )
         if running.notice:
             typer.echo(f"neogate-lab: {plain(running.notice)}", err=True)
