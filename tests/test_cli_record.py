@@ -328,7 +328,7 @@ def test_export_refuses_in_one_line(
         ("--since", "soon", "'soon' is no time: give for example 2026-11-20"),
         ("--until", "2026-13-01", "'2026-13-01' is no time"),
         ("--redact", "some", "'numbers'"),
-        ("--port", "0", "greater than or equal to 1"),
+        ("--port", "0", "'--port'"),
     ],
 )
 def test_export_and_report_check_their_filters_alike(
