@@ -158,6 +158,15 @@ def test_completion_works_in_ipython(gw: ng.Gateway, typed: str, offered: str) -
         assert offered in {each.text.lstrip(".") for each in shell.completions(typed, len(typed))}
 
 
+@pytest.mark.parametrize(("typed", "module"), [("ng.", ng), ("ng.plots.", ng.plots)])
+def test_completion_of_a_module_offers_its_public_names_alone(typed: str, module: Any) -> None:
+    completer = pytest.importorskip("IPython.core.completer")
+    with completer.provisionalcompleter():
+        shell = completer.IPCompleter(namespace={"ng": ng})
+        offered = {each.text.lstrip(".") for each in shell.completions(typed, len(typed))}
+    assert offered == {name for name in module.__all__ if not name.startswith("_")}
+
+
 def test_every_public_name_has_a_docstring() -> None:
     bare = [
         name for name in ng.__all__ if not name.startswith("_") and not getattr(ng, name).__doc__

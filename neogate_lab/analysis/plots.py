@@ -59,6 +59,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)  # what completion offers
+
+
 _JOIN = 1.5
 """Neighbours further apart than this many of their usual distances are not joined."""
 
