@@ -11,7 +11,6 @@ import socket
 import threading
 import time
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Any, Self
 
 __all__ = ["BANNER", "USER", "Peer", "answer", "detail_reply", "received", "status_report"]
@@ -98,12 +97,7 @@ class Peer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._pipe.send(None)
         self._process.join(10)
 

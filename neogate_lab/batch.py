@@ -1,12 +1,13 @@
-"""A frame of SMS as notebooks send it: rows, progress bar, answer; never the sending itself."""
+"""A frame of SMS as notebooks send it: rows, progress bar, answer; how it is sent is the link's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from neogate_lab.errors import InvalidRequest
+from neogate_lab.errors import InvalidRequest, NeogateWarning
 from neogate_lab.history.frames import frame_of
 from neogate_lab.history.schema import VIEWS
 from neogate_lab.link import batch as batches
@@ -16,7 +17,10 @@ from neogate_lab.progress import Bar
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BatchBar", "as_frame", "messages_of", "results_of"]
+    from neogate_lab.fleet import Fleet
+    from neogate_lab.gateway import Gateway
+
+__all__ = ["as_frame", "messages_of", "results_of", "send"]
 
 _NEEDED = ("to", "text", "port")
 _READ = (*_NEEDED, "key")
@@ -82,7 +86,41 @@ def results_of(frame: pd.DataFrame, results: list[SmsResult]) -> pd.DataFrame:
     return pd.concat([kept, answer], axis=1)
 
 
-class BatchBar:
+def send(
+    facade: Gateway | Fleet,
+    messages: list[dict[str, Any]],
+    *,
+    progress: bool,
+    dry_run: bool,
+    retry_failed: bool,
+    batch: str,
+) -> list[SmsResult]:
+    """Send a frame's messages with a bar; warn when an earlier call had sent them all."""
+    bar = _BatchBar(len(messages)) if progress and not dry_run else None
+    submit = facade._dispatcher.submit
+    sending: Coroutine[Any, Any, list[SmsResult]] = facade._link.send_many(
+        messages,
+        dry_run=dry_run,
+        retry_failed=retry_failed,
+        batch=batch,
+        progress=None if bar is None else lambda number, sms: submit(bar.show, number, sms),
+    )
+    try:
+        results = facade._run(sending)
+    finally:
+        if bar is not None:
+            submit(bar.close)
+    if messages and not dry_run and all(result.earlier for result in results):
+        warnings.warn(
+            "nothing was sent now: every SMS of this frame was taken up by an earlier call; to "
+            'send them again on purpose, give batch="another name"',
+            NeogateWarning,
+            stacklevel=3,
+        )
+    return results
+
+
+class _BatchBar:
     """Counts the SMS of a batch that came to their end, in a bar."""
 
     def __init__(self, total: int) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from neogate_lab import batch as batches
 from neogate_lab import config, gateway, times
 from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateWarning
-from neogate_lab.gateway import Gateway, Ports
+from neogate_lab.gateway import Gateway
 from neogate_lab.history.frames import frame_of
 from neogate_lab.history.schema import FLEET_VIEWS, VIEWS
 from neogate_lab.history.store import Store
@@ -30,6 +30,7 @@ from neogate_lab.link.handlers import SmsHandler
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.options import LinkOptions
 from neogate_lab.link.session import Secret
+from neogate_lab.recorded import Ports, Recorded
 from neogate_lab.survey import Survey
 
 if TYPE_CHECKING:
@@ -255,7 +256,7 @@ def _open(arguments: list[tuple[Any, ...]], store: str | Store) -> Fleet:
 _fleets: weakref.WeakSet[Fleet] = weakref.WeakSet()
 
 
-class Fleet:
+class Fleet(Recorded):
     """Several gateways, for notebooks and scripts; made by `connect_all`.
 
     Has the verbs of `Gateway` for all of them at once, and the same frames with the column
@@ -267,6 +268,8 @@ class Fleet:
 
     Attributes
     ----------
+    name : str
+        For messages: how many gateways there are.
     names : list of str
         The gateways' names in tables.
     store : Store
@@ -276,6 +279,7 @@ class Fleet:
     def __init__(
         self, link: AsyncFleet, gateways: list[Gateway], store: Store, owned: Store | None
     ) -> None:
+        self.name = f"the fleet of {len(gateways)}"
         self.names = [each.name for each in gateways]
         self.store = store
         self._link = link
@@ -307,11 +311,6 @@ class Fleet:
     def failed(self) -> dict[str, str]:
         """The gateways that are not connected now, and why, with what comes next."""
         return {each.name: each.status for each in self if each.status != "connected"}
-
-    @property
-    def name(self) -> str:
-        """For messages: how many gateways there are."""
-        return f"the fleet of {len(self)}"
 
     def __repr__(self) -> str:
         if self.closed:
@@ -556,21 +555,14 @@ class Fleet:
             )
         for message, name in zip(messages, frame.get("gateway", []), strict=True):
             message["gateway"] = name
-        bar = batches.BatchBar(len(messages)) if progress and not dry_run else None
-        submit = self._dispatcher.submit
-        try:
-            results = self._run(
-                self._link.send_many(
-                    messages,
-                    dry_run=dry_run,
-                    retry_failed=retry_failed,
-                    batch=batch,
-                    progress=None if bar is None else lambda n, sms: submit(bar.show, n, sms),
-                )
-            )
-        finally:
-            if bar is not None:
-                submit(bar.close)
+        results = batches.send(
+            self,
+            messages,
+            progress=progress,
+            dry_run=dry_run,
+            retry_failed=retry_failed,
+            batch=batch,
+        )
         return batches.results_of(frame, results)
 
     def waiting(self) -> pd.DataFrame:
@@ -617,115 +609,7 @@ class Fleet:
         frame.insert(0, "gateway", gateways.cat.remove_unused_categories().array)
         return frame
 
-    # -- what was recorded -----------------------------------------------------------------------
-    def signal(
-        self,
-        since: times.Moment | None = None,
-        until: times.Moment | None = None,
-        port: Ports = None,
-        label: str | Iterable[str] | None = None,
-    ) -> pd.DataFrame:
-        """Recorded measurements of these gateways; filters as for `Gateway.signal`."""
-        return self._read("signal", since=since, until=until, port=port, label=label)
-
-    def inbox(
-        self,
-        since: times.Moment | None = None,
-        until: times.Moment | None = None,
-        port: Ports = None,
-        sender: str | Iterable[str] | None = None,
-    ) -> pd.DataFrame:
-        """Received messages of these gateways; filters as for `Gateway.signal`."""
-        return self._read("messages", since=since, until=until, port=port, sender=sender)
-
-    def outbox(
-        self,
-        since: times.Moment | None = None,
-        until: times.Moment | None = None,
-        port: Ports = None,
-        status: str | Iterable[str] | None = None,
-    ) -> pd.DataFrame:
-        """SMS to send and what became of them; filters as for `Gateway.signal`."""
-        return self._read("outbox", since=since, until=until, port=port, status=status)
-
-    def ussd_log(
-        self,
-        since: times.Moment | None = None,
-        until: times.Moment | None = None,
-        port: Ports = None,
-        code: str | None = None,
-    ) -> pd.DataFrame:
-        """USSD exchanges of these gateways; filters as for `Gateway.signal`."""
-        return self._read("ussd", since=since, until=until, port=port, code=code)
-
-    def connections(
-        self, since: times.Moment | None = None, until: times.Moment | None = None
-    ) -> pd.DataFrame:
-        """Changes of the links, and times when nobody was listening; filters as for `signal`."""
-        return self._read("connections", since=since, until=until)
-
-    def export(
-        self,
-        path: str | os.PathLike[str],
-        table: str = "signal",
-        redact: str | None = None,
-        spreadsheet_safe: bool = True,
-        *,
-        partitioned: bool | None = None,
-        bom: bool = False,
-        progress: bool = True,
-        **filters: Any,
-    ) -> Path | str:
-        """Write a table of these gateways to a file or a dataset, as `Gateway.export`."""
-        return self.store.export(
-            path,
-            table,
-            redact=redact,
-            spreadsheet_safe=spreadsheet_safe,
-            partitioned=partitioned,
-            bom=bom,
-            progress=progress,
-            **{"gateway": self.names, **filters},
-        )
-
-    def report(
-        self,
-        path: str | os.PathLike[str],
-        since: times.Moment | None = None,
-        until: times.Moment | None = None,
-        port: Ports = None,
-        redact: str | None = "all",
-        title: str | None = None,
-        *,
-        progress: bool = True,
-    ) -> Path | str:
-        """Write what was measured at these gateways as one HTML file, as `Gateway.report`."""
-        from neogate_lab.analysis.report import write_report
-
-        return write_report(
-            self.store,
-            path,
-            gateway=self.names,
-            since=since,
-            until=until,
-            port=port,
-            redact=redact,
-            title=title,
-            progress=progress,
-        )
-
     # -- plumbing --------------------------------------------------------------------------------
-    def _read(self, table: str, **filters: Any) -> pd.DataFrame:
-        if self.closed and self._owned_store is not None:
-            path = str(self.store.path)
-            rest = (
-                f"read on with neogate_lab.open_store({path!r})"
-                if self.store.path.exists()
-                else "its store was a temporary one, and is gone"
-            )
-            raise GatewayClosed(f"{self.name} was closed; {rest}")
-        return self.store.frame(table, gateway=self.names, **filters)
-
     def _ask(
         self, verb: str, ask: Callable[[AsyncGateway], Awaitable[T]]
     ) -> list[tuple[Gateway, T]]:

@@ -42,6 +42,7 @@ from neogate_lab.link.ports import needs_port
 from neogate_lab.link.session import Secret
 from neogate_lab.link.ussd import AsyncUssdSession, UssdTurn
 from neogate_lab.protocol.records import SpanDetail, SpanStatus, UssdReply
+from neogate_lab.recorded import Ports, Recorded
 from neogate_lab.survey import Survey
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ __all__ = ["Gateway", "UssdSession", "connect", "demo"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-Ports = int | Iterable[int] | None
 
 
 def _documented_as(verb: Callable[..., Any]) -> Callable[[F], F]:
@@ -302,7 +302,7 @@ _connecting = threading.RLock()
 _live: weakref.WeakValueDictionary[tuple[str, int], Gateway] = weakref.WeakValueDictionary()
 
 
-class Gateway:
+class Gateway(Recorded):
     """A connected gateway, for notebooks and scripts; made by `connect` or `demo`.
 
     Its verbs block until the answer is there, and may be called from any thread. The stop button
@@ -618,28 +618,14 @@ class Gateway:
         """
         frame = batches.as_frame(frame)
         messages = batches.messages_of(frame)
-        bar = batches.BatchBar(len(messages)) if progress and not dry_run else None
-        submit = self._dispatcher.submit
-        try:
-            results = self._run(
-                self._link.send_many(
-                    messages,
-                    dry_run=dry_run,
-                    retry_failed=retry_failed,
-                    batch=batch,
-                    progress=None if bar is None else lambda n, sms: submit(bar.show, n, sms),
-                )
-            )
-        finally:
-            if bar is not None:
-                submit(bar.close)
-        if messages and not dry_run and all(result.earlier for result in results):
-            warnings.warn(
-                "nothing was sent now: every SMS of this frame was taken up by an earlier call; to "
-                'send them again on purpose, give batch="another name"',
-                NeogateWarning,
-                stacklevel=2,
-            )
+        results = batches.send(
+            self,
+            messages,
+            progress=progress,
+            dry_run=dry_run,
+            retry_failed=retry_failed,
+            batch=batch,
+        )
         return batches.results_of(frame, results)
 
     @_documented_as(AsyncGateway.resume_outbox)
@@ -744,159 +730,6 @@ class Gateway:
     @_documented_as(AsyncGateway.ussd_session)
     def ussd_session(self, port: int = 1) -> UssdSession:
         return UssdSession(self, self._link.ussd_session(port))
-
-    # -- what was recorded -----------------------------------------------------------------------
-    def signal(
-        self,
-        since: times.Moment | None = None,
-        until: times.Moment | None = None,
-        port: Ports = None,
-        label: str | Iterable[str] | None = None,
-    ) -> pd.DataFrame:
-        """Recorded measurements of this gateway: one row a port and tick, also when it failed.
-
-        Parameters
-        ----------
-        since, until : datetime, timedelta or str, optional
-            A time (naive is UTC) or how long ago ("2h"); `until` is exclusive.
-        port : int or iterable of int, optional
-            Physical ports, from 1.
-        label : str or iterable of str, optional
-            What was measured.
-
-        Raises
-        ------
-        InvalidRequest
-            A value can't be read.
-        """
-        return self._read("signal", since=since, until=until, port=port, label=label)
-
-    def inbox(
-        self,
-        since: times.Moment | None = None,
-        until: times.Moment | None = None,
-        port: Ports = None,
-        sender: str | None = None,
-    ) -> pd.DataFrame:
-        """Received messages of this gateway; filters as for `signal`."""
-        return self._read("messages", since=since, until=until, port=port, sender=sender)
-
-    def outbox(
-        self,
-        since: times.Moment | None = None,
-        until: times.Moment | None = None,
-        port: Ports = None,
-        status: str | Iterable[str] | None = None,
-    ) -> pd.DataFrame:
-        """SMS to send at this gateway and what became of them; filters as for `signal`."""
-        return self._read("outbox", since=since, until=until, port=port, status=status)
-
-    def ussd_log(
-        self,
-        since: times.Moment | None = None,
-        until: times.Moment | None = None,
-        port: Ports = None,
-        code: str | None = None,
-    ) -> pd.DataFrame:
-        """USSD exchanges of this gateway; filters as for `signal`."""
-        return self._read("ussd", since=since, until=until, port=port, code=code)
-
-    def connections(
-        self, since: times.Moment | None = None, until: times.Moment | None = None
-    ) -> pd.DataFrame:
-        """Changes of the link, and times when nobody was listening; filters as for `signal`."""
-        return self._read("connections", since=since, until=until)
-
-    @_documented_as(Store.export)
-    def export(
-        self,
-        path: str | os.PathLike[str],
-        table: str = "signal",
-        redact: str | None = None,
-        spreadsheet_safe: bool = True,
-        *,
-        partitioned: bool | None = None,
-        bom: bool = False,
-        progress: bool = True,
-        **filters: Any,
-    ) -> Path | str:
-        return self.store.export(
-            path,
-            table,
-            redact=redact,
-            spreadsheet_safe=spreadsheet_safe,
-            partitioned=partitioned,
-            bom=bom,
-            progress=progress,
-            gateway=self.name,
-            **filters,
-        )
-
-    def report(
-        self,
-        path: str | os.PathLike[str],
-        since: times.Moment | None = None,
-        until: times.Moment | None = None,
-        port: Ports = None,
-        redact: str | None = "all",
-        title: str | None = None,
-        *,
-        progress: bool = True,
-    ) -> Path | str:
-        """Write what was measured at this gateway as one HTML file that can be handed on.
-
-        Verdicts, comparisons of labels, plots, outages, and what was not measured; never the text
-        of a message. It needs no script, loads nothing, and prints well.
-
-        Parameters
-        ----------
-        path : str or path
-            Ends in .html; what stood there is replaced. Also a URL of fsspec.
-        since, until, port
-            As for `signal`.
-        redact : {"all", "text", "numbers", None}
-            What to hide, as in `export`; by default all, also the gateway's name.
-        title : str, optional
-            The heading; it is shown as it is given.
-        progress : bool
-            Show a bar when it takes longer than two seconds.
-
-        Returns
-        -------
-        Path or str
-            The file; a URL as it was given.
-
-        Raises
-        ------
-        InvalidRequest
-            Another suffix, a missing folder, an unknown level, or a filter that can't be read.
-        StoreError
-            The store can't be read or the file not be written.
-        """
-        from neogate_lab.analysis.report import write_report
-
-        return write_report(
-            self.store,
-            path,
-            gateway=self.name,
-            since=since,
-            until=until,
-            port=port,
-            redact=redact,
-            title=title,
-            progress=progress,
-        )
-
-    def _read(self, table: str, **filters: Any) -> pd.DataFrame:
-        if self.closed and self._owned_store is not None:
-            path = str(self.store.path)
-            rest = (
-                f"read on with neogate_lab.open_store({path!r})"
-                if self.store.path.exists()
-                else "its store was a temporary one, and is gone"
-            )
-            raise GatewayClosed(f"{self.name} was closed; {rest}")
-        return self.store.frame(table, gateway=self.name, **filters)
 
     # -- for panels ------------------------------------------------------------------------------
     def _post(

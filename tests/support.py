@@ -3,11 +3,53 @@
 from __future__ import annotations
 
 import os
-from typing import NoReturn
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 
-__all__ = ["UNHURRIED", "missing"]
+import neogate_lab as ng
+
+__all__ = ["UNHURRIED", "eventually", "interrupt_when", "missing", "recorded"]
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], seconds: float = 30.0) -> T:
+    """Look until something true is seen that tells nobody when it is, and return it."""
+    end = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < end, f"not so after {seconds:g} s"
+        time.sleep(0.005)
+    return seen
+
+
+def recorded(store: Path, table: str = "signal") -> Any:
+    """What another process has recorded; no rows while it still lays the store out."""
+    if not store.is_dir() or not any(store.iterdir()):
+        return []
+    try:
+        with ng.open_store(store) as opened:
+            return opened.frame(table)
+    except ng.StoreError:
+        return []
+
+
+def interrupt_when(holds: Callable[[], object]) -> threading.Thread:
+    """Press the stop button as soon as something holds."""
+
+    def press() -> None:
+        eventually(holds)
+        time.sleep(0.05)  # the main thread is still on its way into the wait
+        signal.raise_signal(signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    return thread
 
 
 def missing(reason: str) -> NoReturn:

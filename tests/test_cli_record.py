@@ -9,8 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typer.testing import CliRunner
 
 import neogate_lab as ng
 from neogate_lab import cli
+from tests.support import eventually, recorded
 from tests.test_cli import ENTRY, ROOT, start
 
 LOGIN = {"NEOGATE_USERNAME": "apiuser", "NEOGATE_PASSWORD": "apipass"}
@@ -28,14 +28,6 @@ LOGIN = {"NEOGATE_USERNAME": "apiuser", "NEOGATE_PASSWORD": "apipass"}
 
 def run(*arguments: object, **environment: str) -> Any:
     return CliRunner(env=environment).invoke(cli.app, [str(each) for each in arguments])
-
-
-def until(holds: Callable[[], Any], seconds: float = 20) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return found
 
 
 @contextmanager
@@ -60,16 +52,6 @@ def ended(process: subprocess.Popen[str], how: signal.Signals) -> list[str]:
     return [re.sub(r"127\.0\.0\.1:\d+: |[\d.]+ s$", "", line) for line in said]
 
 
-def rows(store: Path, table: str = "signal") -> Any:
-    if not (store / "journal.sqlite").exists() and not list(store.glob("*")):
-        return []
-    try:
-        with ng.open_store(store) as opened:
-            return opened.frame(table)
-    except ng.StoreError:
-        return []
-
-
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_it_records_until_it_is_stopped_and_a_notebook_reads_along(
     tmp_path: Path, how: signal.Signals
@@ -79,26 +61,26 @@ def test_it_records_until_it_is_stopped_and_a_notebook_reads_along(
         ng.SimulatedGateway(ports=2) as sim,
         recording(store, f"{sim.host}:{sim.port}", "--label", "roof") as process,
     ):
-        until(lambda: len(rows(store)) >= 2)
+        eventually(lambda: len(recorded(store)) >= 2)
         sim.receive_sms(1, "+390123456789", "hello")
-        until(lambda: len(rows(store, "messages")) == 1)
-        seen = len(rows(store))
-        until(lambda: len(rows(store)) > seen)
+        eventually(lambda: len(recorded(store, "messages")) == 1)
+        seen = len(recorded(store))
+        eventually(lambda: len(recorded(store)) > seen)
         said = ended(process, how)
     assert said == ["recording 2 ports every 1s", "stopped"]
-    frame = rows(store)
+    frame = recorded(store)
     assert set(frame["label"]) == {"roof"}
     assert set(frame["survey"]) == {"record"}
-    assert list(rows(store, "surveys")["reason"]) == ["closed"]
-    assert list(rows(store, "connections")["event"]) == ["connected", "closed"]
+    assert list(recorded(store, "surveys")["reason"]) == ["closed"]
+    assert list(recorded(store, "connections")["event"]) == ["connected", "closed"]
 
 
 def test_it_says_only_what_changes(tmp_path: Path) -> None:
     store = tmp_path / "lab.neogate"
     with ng.SimulatedGateway(ports=2) as sim, recording(store, f"{sim.host}:{sim.port}") as process:
-        until(lambda: len(rows(store)) >= 2)
+        eventually(lambda: len(recorded(store)) >= 2)
         sim.drop_connections()
-        until(lambda: "restored" in list(rows(store, "connections")["event"]))
+        eventually(lambda: "restored" in list(recorded(store, "connections")["event"]))
         said = ended(process, signal.SIGTERM)
     assert said == [
         "recording 2 ports every 1s",
@@ -116,7 +98,7 @@ def test_a_gateway_that_is_not_there_yet_is_looked_for_and_others_are_measured(
         ng.SimulatedGateway(ports=2) as sim,
         recording(store, "127.0.0.1:1", f"{sim.host}:{sim.port}") as process,
     ):
-        until(lambda: len(rows(store)) >= 4)
+        eventually(lambda: len(recorded(store)) >= 4)
         said = ended(process, signal.SIGTERM)
     assert said[0].startswith("no connection to")
     assert said[0].endswith("looked for again until it answers")
@@ -130,13 +112,13 @@ def test_one_that_says_nothing_keeps_no_other_waiting(tmp_path: Path) -> None:
         where = [f"{each.host}:{each.port}" for each in (mute, sim)]
 
         def measured() -> bool:
-            seen = rows(store)
+            seen = recorded(store)
             return len(seen) > 0 and set(seen[seen.ok].gateway) == set(where)
 
         with recording(store, *where) as process:
-            until(lambda: sim.sessions)
+            eventually(lambda: sim.sessions)
             mute.thaw()
-            until(measured)
+            eventually(measured)
             ended(process, signal.SIGTERM)
 
 
@@ -147,7 +129,7 @@ def test_a_wrong_password_of_one_is_logged_and_the_others_are_measured(tmp_path:
         ng.SimulatedGateway(ports=2) as sim,
         recording(store, *(f"{each.host}:{each.port}" for each in (strange, sim))) as process,
     ):
-        until(lambda: len(rows(store)) >= 4)
+        eventually(lambda: len(recorded(store)) >= 4)
         said = ended(process, signal.SIGTERM)
         assert strange.login_attempts == 1
     assert "refused the login" in said[0]
@@ -190,7 +172,7 @@ def test_a_full_disk_ends_it_with_its_reason(
 
         monkeypatch.setattr(opened, "append", full)
         with pytest.raises(ng.StoreError, match="the disk is full"):
-            until(lambda: one.look())
+            eventually(lambda: one.look())
         monkeypatch.undo()
         one.close()
 
@@ -224,7 +206,7 @@ def test_the_traffic_can_be_kept_and_replayed(tmp_path: Path) -> None:
         ng.SimulatedGateway(ports=2) as sim,
         recording(store, f"{sim.host}:{sim.port}", "--wire", wire) as process,
     ):
-        until(lambda: len(rows(store)) >= 2)
+        eventually(lambda: len(recorded(store)) >= 2)
         ended(process, signal.SIGTERM)
     assert "apipass" not in wire.read_text()
     result = run("replay", wire)

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typer.testing import CliRunner
 
 import neogate_lab as ng
 from neogate_lab import cli
+from tests.support import eventually, recorded
 from tests.test_cli import ENTRY, ROOT, start
 
 LOGIN = {"NEOGATE_USERNAME": "apiuser", "NEOGATE_PASSWORD": "apipass"}
@@ -71,9 +71,7 @@ def test_a_signal_ends_it_and_it_sums_up_all_the_same(
         env={**os.environ, "PYTHONPATH": str(ROOT), **LOGIN},
     )
     try:
-        deadline = time.monotonic() + 30
-        while not _rows(store) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        eventually(lambda: len(recorded(store)))
         process.send_signal(how)
         out, err = process.communicate(timeout=30)
     finally:
@@ -89,14 +87,6 @@ def test_a_signal_ends_it_and_it_sums_up_all_the_same(
     again = run(sim, *options[:-4], "--duration", "1h")
     assert again.exit_code == 1
     assert re.fullmatch(r"neogate-lab: a survey called 'test' is on record with .*\n", again.stderr)
-
-
-def _rows(store: Path) -> int:
-    try:
-        with ng.open_store(store) as opened:
-            return len(opened.signal())
-    except ng.StoreError:
-        return 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -166,9 +156,7 @@ def test_a_recorder_goes_on_with_its_survey(tmp_path: Path, sim: ng.SimulatedGat
     for number in (1, 2):
         process = start("record", where, "--every", "1s", "--store", store, **LOGIN)
         try:
-            deadline = time.monotonic() + 30
-            while _rows(store) < 4 * number and time.monotonic() < deadline:
-                time.sleep(0.02)
+            eventually(lambda ticks=4 * number: len(recorded(store)) >= ticks)
             process.send_signal(signal.SIGTERM)
             _, err = process.communicate(timeout=30)
         finally:

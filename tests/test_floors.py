@@ -16,11 +16,11 @@ ROOT = "neogate_lab"
 
 FLOORS = (
     {"errors"},
-    {"times", "progress"},
+    {"times", "progress", "words"},
     {"protocol"},
     {"link", "history", "simulator"},
     {"analysis"},
-    {"batch", "config", "dispatcher", "gateway", "survey", "fleet"},
+    {"batch", "config", "dispatcher", "gateway", "recorded", "survey", "fleet"},
     {"notebook", "doctor", "cli"},
 )
 LEVEL = {part: level for level, parts in enumerate(FLOORS) for part in parts}

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import socket
 import subprocess
 import sys
 import textwrap
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -36,7 +34,7 @@ from neogate_lab.errors import (
 from neogate_lab.gateway import Gateway
 from neogate_lab.link import loop_thread
 from neogate_lab.simulator import SimulatedGateway, UssdAnswer
-from tests.support import UNHURRIED
+from tests.support import UNHURRIED, eventually, interrupt_when
 
 
 @pytest.fixture
@@ -61,27 +59,6 @@ def connect(sim: SimulatedGateway, **settings: Any) -> Gateway:
 def gw(sim: SimulatedGateway) -> Iterator[Gateway]:
     with connect(sim) as gw:
         yield gw
-
-
-def eventually(holds: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 5
-    while not (seen := holds()):
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.005)
-    return seen
-
-
-def interrupt_when(holds: Callable[[], Any]) -> threading.Thread:
-    """Press the stop button as soon as something holds."""
-
-    def press() -> None:
-        eventually(holds)
-        time.sleep(0.05)  # the main thread is still on its way into the wait
-        signal.raise_signal(signal.SIGINT)
-
-    thread = threading.Thread(target=press)
-    thread.start()
-    return thread
 
 
 # -- verbs -----------------------------------------------------------------------------------------

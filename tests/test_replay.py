@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import neogate_lab as ng
 from neogate_lab import cli
 from neogate_lab.cli.sharing import share
 from neogate_lab.simulator import ReplayGateway, recording
+from tests.support import eventually
 from tests.test_cli import start
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -55,13 +54,6 @@ def connect(gateway: Any, **options: Any) -> ng.Gateway:
     )
 
 
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 @pytest.fixture(scope="module", params=["tg200", "v3", "tg400", "manual2013", "ami5"])
 def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A conversation with each firmware, and what came of it."""
@@ -73,7 +65,7 @@ def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         found = {"spans": gw.spans(), "diagnostics": gw.diagnostics()}
         sim.receive_sms(1, SENDER, TEXT)
         sim.receive_sms(1, SENDER, "Добрый день! " * 12)
-        until(lambda: len(gw.inbox()) == 2)
+        eventually(lambda: len(gw.inbox()) == 2)
         found["sent"] = gw.send_sms(TO, "hello", port=1, timeout=10).status
         found["ussd"] = gw.ussd("*100#", port=1)
         found["inbox"] = gw.inbox()
@@ -85,7 +77,7 @@ def test_a_replayed_gateway_is_the_recorded_one(recorded: Any) -> None:
     with ReplayGateway(path, speed=INF) as gateway, connect(gateway) as gw:
         assert_frame_equal(gw.spans(), found["spans"])
         assert_frame_equal(gw.diagnostics(), found["diagnostics"])
-        until(lambda: len(gw.inbox()) == 2)
+        eventually(lambda: len(gw.inbox()) == 2)
         for column in ("port", "span", "sender", "text", "gateway_time", "parts", "complete"):
             assert list(gw.inbox()[column]) == list(found["inbox"][column])
         assert gw.send_sms("+391111111", "another text", port=1, timeout=10).status == "sent"
@@ -123,7 +115,7 @@ def test_neither_password_nor_pin_is_in_what_is_handed_over(tmp_path: Path) -> N
         gw.diagnostics()
         sim.send_event("Alarm", {"Message": "user apiuser with s3cret! logged in", "Pin": "4821"})
         sim.receive_sms(1, SENDER, "your s3cret! and PIN 4821")
-        until(lambda: len(gw.inbox()) == 1)
+        eventually(lambda: len(gw.inbox()) == 1)
     text = "".join(json.loads(line)["data"] for line in path.read_text().splitlines())
     assert "Pin (****) Error" in text
     assert re.search(r"[Pp]in \(\d", text) is None
@@ -319,7 +311,7 @@ def test_a_copy_to_hand_over_is_the_same_gateway_without_what_people_wrote(
         assert_frame_equal(gw.spans(), found["spans"])
         same = ["status", "model", "network", "signal_raw", "registered", "state"]
         assert_frame_equal(gw.diagnostics()[same], found["diagnostics"][same])
-        until(lambda: len(gw.inbox()) == 2)
+        eventually(lambda: len(gw.inbox()) == 2)
         for column in ("port", "gateway_time", "parts", "complete", "encoding"):
             assert list(gw.inbox()[column]) == list(found["inbox"][column])
         assert list(gw.inbox()["text"].str.len()) == list(found["inbox"]["text"].str.len())

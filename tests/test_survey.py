@@ -6,8 +6,7 @@ import gc
 import io
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ import neogate_lab as ng
 from neogate_lab.errors import InvalidRequest, NeogateWarning, NoAnswer
 from neogate_lab.gateway import Gateway
 from neogate_lab.simulator import SimulatedGateway
+from tests.support import eventually
 
 
 @pytest.fixture
@@ -36,14 +36,6 @@ def gw(sim: SimulatedGateway) -> Iterator[Gateway]:
         command_timeout=1.0,
     ) as gw:
         yield gw
-
-
-def eventually(holds: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 5
-    while not (seen := holds()):
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.005)
-    return seen
 
 
 def start(gw: Gateway, **settings: Any) -> ng.Survey:

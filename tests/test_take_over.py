@@ -7,31 +7,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 import neogate_lab as ng
+from tests.support import eventually, recorded
 
 ROOT = Path(__file__).parent.parent
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
-
-
-def recorded(path: Path) -> int:
-    """Measurements on record; none while the recorder still lays the store out."""
-    try:
-        with ng.open_store(path) as store:
-            return len(store.signal())
-    except ng.StoreError:
-        return 0
 
 
 def recording(sim: ng.SimulatedGateway, store: Path) -> subprocess.Popen[bytes]:
@@ -58,7 +42,7 @@ def test_a_notebook_takes_over_from_a_killed_recorder(tmp_path: Path) -> None:
         recorder = recording(sim, store)
         try:
             # Its first tick is on record, so it has the lock by now.
-            eventually(lambda: recorded(store) > 0)
+            eventually(lambda: len(recorded(store)))
             with ng.connect(
                 sim.host, port=sim.port, username=sim.username, password=sim.password, store=store
             ) as gw:
@@ -90,7 +74,7 @@ def test_the_time_after_a_recorder_ended_is_a_gap(tmp_path: Path, end: str) -> N
         recorder = recording(sim, store)
         begun = datetime.now(UTC)
         try:
-            eventually(lambda: recorded(store) > 0)
+            eventually(lambda: len(recorded(store)))
             getattr(recorder, end)()
             recorder.wait(timeout=30)
             ended = datetime.now(UTC)

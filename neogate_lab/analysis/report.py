@@ -32,6 +32,7 @@ from neogate_lab.history.redaction import LEVELS
 from neogate_lab.history.schema import SCHEMA_VERSION, TABLES
 from neogate_lab.progress import Bar
 from neogate_lab.times import Moment, moment
+from neogate_lab.words import ranges
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -836,14 +837,8 @@ _SECTIONS: tuple[Callable[[_Copies], dict[str, Any]], ...] = (
 
 
 def _ranges(ports: Iterable[Any]) -> str:
-    """Ports in few words: "1-4, 7"."""
-    runs: list[list[int]] = []
-    for port in sorted(int(each) for each in ports):
-        if runs and port == runs[-1][1] + 1:
-            runs[-1][1] = port
-        else:
-            runs.append([port, port])
-    return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in runs)
+    """Ports in few words: "1–4, 7"."""
+    return ranges(map(int, ports), dash="–")
 
 
 def _survey_ports(text: str) -> str:

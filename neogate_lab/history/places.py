@@ -22,7 +22,7 @@ from urllib.request import url2pathname
 
 from neogate_lab.errors import InvalidRequest, StoreError
 
-__all__ = ["Create", "Place", "locate"]
+__all__ = ["Create", "Place", "locate", "sync_folder"]
 
 Create = Callable[[str], IO[bytes]]
 """Opens a new file of a folder, named by its path below the folder."""
@@ -132,7 +132,7 @@ class Local:
                 yield file
                 _flush(file)
             draft.replace(self._path)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         except OSError as error:
             raise _unwritable(self, error) from error
         finally:
@@ -156,7 +156,7 @@ class Local:
             draft.mkdir()
             yield create
             for folder, _, _ in os.walk(draft):
-                _sync_folder(Path(folder))
+                sync_folder(Path(folder))
             if not target.exists():
                 draft.rename(target)
             elif not _exchange(draft, target):
@@ -166,7 +166,7 @@ class Local:
                 except OSError:
                     old.rename(target)
                     raise
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except OSError as error:
             raise _unwritable(self, error) from error
         finally:
@@ -297,18 +297,19 @@ class _Synced:
             self._file.close()
 
 
-def _flush(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder durable, where the system has a call for it."""
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _flush(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.schema import Column, Table
+from neogate_lab.protocol.disguise import LEVELS, LONG_NUMBER, NUMBER
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["ACTIONS", "LEVELS", "Redaction"]
-
-LEVELS = ("numbers", "text", "all")
 
 # (column, "table.column" where they differ): what "numbers" and what "text" do; "all" does the
 # stricter. Columns that are numbers, flags or times are kept: they identify nobody.
@@ -73,8 +72,6 @@ ACTIONS: dict[str, tuple[str, str]] = {
 }
 
 _ORDER = ("keep", "clock", "words", "mask", "json", "number", "hash", "drop")
-_DIGITS = re.compile(r"\+?\d(?:[\s().\-/]{0,2}\d){3,}")
-_LONG = re.compile(r"\+?\d(?:[\s()\-/]{0,2}\d){6,}")
 _PIN = re.compile(r"(?i)(\bp(?:in|uk)\d?\W{0,4})(\d{4,8})")
 _CLOCK = re.compile(r"\s*\d{2,4}([-/.])\d{1,2}\1\d{1,2}[ T,]+\d{1,2}:\d{2}(:\d{2})?\s*", re.ASCII)
 _NUMBER = re.compile(r"[+\d][\d\s().\-/]*")
@@ -154,11 +151,11 @@ class Redaction:
         return self._hash(text) if any(map(str.isdigit, text)) else text
 
     def _mask(self, text: str) -> str:
-        return _DIGITS.sub(lambda found: self._token(found[0]), text)
+        return NUMBER.sub(lambda found: self._token(found[0]), text)
 
     def _words(self, text: str) -> str:
         text = _PIN.sub(lambda found: found[1] + self._token(found[2]), text)
-        return _LONG.sub(lambda found: self._token(found[0]), text)
+        return LONG_NUMBER.sub(lambda found: self._token(found[0]), text)
 
     def _clock(self, text: str) -> str:
         return text if _CLOCK.fullmatch(text) else self._mask(text)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from neogate_lab.errors import StoreError
 from neogate_lab.history.frames import arrow_schema, completed, values_of
 from neogate_lab.history.phases import reached
+from neogate_lab.history.places import sync_folder
 from neogate_lab.history.schema import Table
 from neogate_lab.history.selection import Selection
 
@@ -35,7 +36,6 @@ __all__ = [
     "read",
     "sealed_to",
     "sort",
-    "sync_folder",
     "write",
 ]
 
@@ -300,16 +300,6 @@ def _is_in(column: pa.ChunkedArray, values: pa.Array) -> pa.ChunkedArray:
         return pc.is_in(chunk, values, skip_nulls=True)
 
     return pa.chunked_array([fits(chunk) for chunk in column.chunks], pa.bool_())
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder durable, where the system has a call for it."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _private(path: str, flags: int) -> int:

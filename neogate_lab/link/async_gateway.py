@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -23,24 +22,20 @@ from neogate_lab.link import loopback as loopbacks
 from neogate_lab.link.clock import Clock, JumpWatch, SystemClock
 from neogate_lab.link.connection import Connection
 from neogate_lab.link.handlers import Handlers, SmsHandler
-from neogate_lab.link.inbound import Inbound, fire_and_log, wanted
+from neogate_lab.link.inbound import Inbound, wanted
 from neogate_lab.link.inbox import ReceivedSms
-from neogate_lab.link.ledger import Ledger, Lock
+from neogate_lab.link.ledger import Ledger, append_unwaited
 from neogate_lab.link.loopback import LoopbackTrip
 from neogate_lab.link.memory import MemoryLedger
 from neogate_lab.link.options import LinkOptions, check_seconds, check_words
 from neogate_lab.link.outbox import Outbox, Progress, SmsResult
 from neogate_lab.link.pool import SessionPool
 from neogate_lab.link.ports import Ports, needs_port
-from neogate_lab.link.sampler import (
-    Measurement,
-    Sampler,
-    Target,
-    check_label,
-)
+from neogate_lab.link.sampler import Measurement, Target, check_label
 from neogate_lab.link.session import Credentials, Secret, Session
 from neogate_lab.link.sms import SmsDesk
-from neogate_lab.link.survey import AsyncSurvey, Earlier, Settings
+from neogate_lab.link.survey import AsyncSurvey, Settings
+from neogate_lab.link.surveys import SurveyDesk
 from neogate_lab.link.ussd import AsyncUssdSession, Caller, UssdDesk
 from neogate_lab.link.wirelog import WireLog
 from neogate_lab.protocol import commands
@@ -60,12 +55,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-SHORTEST_TICK = 0.1
-"""Seconds."""
 ASK_AGAIN = 5.0
 """Seconds until a gateway that could not tell its ports is asked again."""
-UNKNOWN_PORT = [(None, None)]
-"""What is measured of a gateway whose ports nobody knows yet: that it did not answer."""
 NOTE_SECONDS = 10.0
 """Between notes that somebody listens: so much too long is the gap after a crash."""
 CLOSE_GRACE = 1.0
@@ -135,7 +126,6 @@ class AsyncGateway:
         self._ledger: Ledger = MemoryLedger() if ledger is None else ledger
         self._clock: Clock = SystemClock() if clock is None else clock
         self._handlers = Handlers()
-        self._surveys: list[AsyncSurvey] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._wirelog: WireLog | None = None
 
@@ -238,9 +228,18 @@ class AsyncGateway:
             self._connection,
             self._pool,
             self._ports.detail,
-            gateway=self._where,
-            name=self.name,
+            gateway=self.name,
+            where=self._where,
             command_timeout=options.command_timeout,
+            clock=self._clock,
+        )
+        self._surveys = SurveyDesk(
+            self._ledger,
+            self._ports,
+            gateway=self.name,
+            where=self._where,
+            look_at_clock=self._look_at_clock,
+            record_gap=self._record_link,
             clock=self._clock,
         )
         self._jumps = JumpWatch(self._clock)
@@ -254,7 +253,9 @@ class AsyncGateway:
             self._closed = True
             return
         self._closed = True
-        stopping = [asyncio.ensure_future(survey.stop(closing=True)) for survey in self._surveys]
+        stopping = [
+            asyncio.ensure_future(survey.stop(closing=True)) for survey in self._surveys.running
+        ]
         # A stack, read upwards: when a step fails or is interrupted, the others are still taken.
         async with contextlib.AsyncExitStack() as steps:
             if self._wirelog is not None:
@@ -363,7 +364,7 @@ class AsyncGateway:
         """
         check_label(label)
         self._check_open()
-        ports = self._to_measure if port is None else await self._resolve(port)
+        ports = self._ports.to_measure if port is None else await self._resolve(port)
         now = self._clock.now()
         return await self._ports.measure(
             [Target(now, self.name, number, span, label) for number, span in ports]
@@ -798,98 +799,8 @@ class AsyncGateway:
             on record with other settings.
         """
         self._check_open()
-        check_label(label)
-        check_seconds("every", every, above=0)
-        if duration is not None:
-            check_seconds("duration", duration, above=0)
-        if every < SHORTEST_TICK:
-            raise InvalidRequest(
-                f"every={every:g} s is below {SHORTEST_TICK} s; the gateway caches its readings "
-                "for longer than that"
-            )
-        if name is not None and not (isinstance(name, str) and name):
-            raise InvalidRequest(f"name must be text that is not empty, not {name!r}")
-        wanted = None if port is None else await self._resolve(port)
-        if self._ports.listed and not await self._resolve(None):
-            raise InvalidRequest(f"{self._where} lists no ports")
-        numbers = None if wanted is None else tuple(number for number, _ in wanted)
-        settings = Settings(every, duration, numbers, label)
-        name, lock = await self._claim_survey(name)
-        try:
-            survey = await self._begin_survey(name, lock, settings, on_tick, start)
-        except BaseException:
-            lock.release()
-            raise
-        self._surveys = [other for other in self._surveys if other.running]
-        self._surveys.append(survey)
-        if survey.notice:
-            logger.info("%s: %s", self._where, survey.notice)
-        return survey
-
-    async def _claim_survey(self, name: str | None) -> tuple[str, Lock]:
-        """A survey's name, and the lock that keeps others from measuring under it."""
-        if name is not None:
-            lock = self._ledger.survey_lock(self.name, name)
-            if not lock.acquire():
-                here = any(survey.name == name and survey.running for survey in self._surveys)
-                raise InvalidRequest(
-                    f"a survey called {name!r} runs already{'' if here else ' elsewhere'}: stop() "
-                    "it first, or give another name"
-                )
-            return name, lock
-        begun = f"survey {self._clock.now():%Y-%m-%d %H:%M:%S}"
-        for number in itertools.count(1):
-            new = begun if number == 1 else f"{begun} ({number})"
-            lock = self._ledger.survey_lock(self.name, new)
-            if lock.acquire():
-                if await Earlier.find(self._ledger, self.name, new, self._clock.now()) is None:
-                    return new, lock
-                lock.release()
-        raise AssertionError("unreachable: numbers do not end")
-
-    async def _begin_survey(
-        self,
-        name: str,
-        lock: Lock,
-        settings: Settings,
-        on_tick: Callable[[int], object],
-        start: datetime | None,
-    ) -> AsyncSurvey:
-        earlier = await Earlier.find(self._ledger, self.name, name, self._clock.now())
-        if earlier is not None:
-            settings = earlier.taken_up_with(settings, name)
-        wanted = None if settings.ports is None else await self._resolve(settings.ports)
-        sampler = Sampler(
-            self._ports.measure,
-            self._ports.skip,
-            lambda *_: self._look_at_clock(),
-            gateway=self.name,
-            every=settings.every,
-            duration=settings.duration,
-            start=start,
-            ports=lambda: wanted or self._to_measure,
-            labels={None: settings.label} if earlier is None else earlier.labels,
-            name=name,
-            clock=self._clock,
-            on_tick=on_tick,
-            started_at=None if earlier is None else earlier.started_at,
-            done=0 if earlier is None else earlier.done,
-        )
-        survey = AsyncSurvey(
-            sampler,
-            self._ledger,
-            lock,
-            self._resolve,
-            gateway=self.name,
-            settings=settings,
-            earlier=earlier,
-            clock=self._clock,
-        )
-        await survey.begin()
-        if earlier is not None and earlier.reason in ("died", "closed", "failed"):
-            gap = (self._clock.now() - earlier.stopped_at).total_seconds()
-            self._record_link("not_running", f"survey {name!r}: {earlier.reason}", gap)
-        return survey
+        settings = Settings(every, duration, label=label)
+        return await self._surveys.begin(settings, port, name, on_tick, start)
 
     def keep(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run something beside the verbs, until it ends or the gateway is closed."""
@@ -912,10 +823,6 @@ class AsyncGateway:
     def port_of(self, span: int) -> int:
         """The physical port of a span (WIRE §4)."""
         return span - self._options.span_offset
-
-    @property
-    def _to_measure(self) -> Sequence[tuple[int | None, int | None]]:
-        return self._ports.known or UNKNOWN_PORT
 
     async def _resolve(self, port: int | Iterable[int] | None) -> list[tuple[int, int]]:
         self._check_open()
@@ -1021,7 +928,4 @@ class AsyncGateway:
             "gap_s": gap,
         }
         what = f"{self._where}: the change of the link was not recorded"
-        try:
-            fire_and_log(self._ledger.append("connections", [row]), what)
-        except NeogateError as error:  # the store was closed first; the link must go on
-            logger.error("%s: %s", what, error)
+        append_unwaited(self._ledger, "connections", row, what)

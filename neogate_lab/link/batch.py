@@ -12,6 +12,7 @@ from typing import Any
 
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.protocol.commands import is_missing
+from neogate_lab.words import ranges
 
 __all__ = ["AUTO", "Draft", "bad_rows", "check_names", "drafts", "spread"]
 
@@ -113,7 +114,7 @@ def bad_rows(wrong: Mapping[int, str]) -> InvalidRequest:
     reasons: dict[str, list[int]] = {}
     for number, reason in sorted(wrong.items()):
         reasons.setdefault(reason, []).append(number)
-    lines = "\n".join(f"  row {_ranges(rows)}: {reason}" for reason, rows in reasons.items())
+    lines = "\n".join(f"  row {ranges(rows)}: {reason}" for reason, rows in reasons.items())
     return InvalidRequest(
         f"{len(wrong)} of the rows can't be sent, so nothing was (rows count from 0):\n{lines}"
     )
@@ -171,13 +172,3 @@ def _port(port: Any) -> int | None:
 def _derived(batch: str, to: str, text: str, times: int) -> str:
     content = json.dumps([batch, to, text, times]).encode("utf-8", "surrogatepass")
     return f"batch-{hashlib.sha256(content).hexdigest()[:40]}"
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and runs[-1][1] == number - 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

@@ -40,7 +40,7 @@ class Connection:
     where : str
         The gateway as messages name it.
     open_session : callable
-        Opens a session; its second argument is to be called when the session is lost.
+        Opens a session; its argument is to be called with the reason when the session is lost.
     record : callable
         Called with (event, reason, gap_s) for each change of the link.
     """

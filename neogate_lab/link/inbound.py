@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
-from typing import Any
 
 from neogate_lab.errors import GatewayClosed, NeogateError, StoreError
 from neogate_lab.link.clock import Clock
@@ -24,7 +23,7 @@ from neogate_lab.link.ledger import Ledger, RecordLock, Row
 from neogate_lab.protocol.records import ReceivedPart, parse_received_part
 from neogate_lab.protocol.wire import Packet
 
-__all__ = ["Inbound", "fire_and_log", "wanted"]
+__all__ = ["Inbound", "wanted"]
 
 logger = logging.getLogger(__name__)
 
@@ -319,16 +318,3 @@ def wanted(
         )
 
     return fits
-
-
-def fire_and_log(future: Future[Any], what: str) -> None:
-    """Nobody waits for this commit; its failure still must be seen."""
-
-    def check(done: Future[Any]) -> None:
-        error = done.exception()
-        if isinstance(error, NeogateError):
-            logger.error("%s: %s", what, error)
-        elif error is not None:
-            logger.error("%s", what, exc_info=error)
-
-    future.add_done_callback(check)

@@ -6,12 +6,15 @@ the rows are on disk: whoever waits for it may then tell the user ("told = commi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, Protocol
 
-from neogate_lab.errors import InvalidRequest
+from neogate_lab.errors import InvalidRequest, NeogateError
+
+logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 """A row by column name, as `history/schema.py` declares it: times are aware UTC datetimes, text is
@@ -137,7 +140,7 @@ class Ledger(Protocol):
         """Rows of outbox with these wire ids, each with ``owner_alive``."""
         ...
 
-    def claim(self, row_id: int, *, now: Any, interval: float) -> Future[float]:
+    def claim(self, row_id: int, *, now: datetime, interval: float) -> Future[float]:
         """Pacing across processes: if the port's last written_at is at least `interval` seconds
         before `now`, commit the queued row as written and return 0.0; else the seconds to wait.
         -1.0 when the row is no longer queued, or a living owner's.
@@ -151,7 +154,7 @@ class Ledger(Protocol):
         ...
 
     def settle(
-        self, id: str, status: str, *, now: Any, error: str = "", smsc: str = ""
+        self, id: str, status: str, *, now: datetime, error: str = "", smsc: str = ""
     ) -> Future[Row | None]:
         """Commit what became of the SMS with this wire id; the row after it, None for a foreign id.
         `written` and `unknown` may become sent or failed, `written` may become unknown, `failed`
@@ -166,3 +169,22 @@ class Ledger(Protocol):
         last sent, None for never.
         """
         ...
+
+
+def append_unwaited(ledger: Ledger, table: str, row: Row, what: str) -> None:
+    """Commit a row for which nobody waits; that it failed is logged, as `what`."""
+
+    def check(done: Future[list[int]]) -> None:
+        if (error := done.exception()) is not None:
+            complain(error)
+
+    def complain(error: BaseException) -> None:
+        if isinstance(error, NeogateError):
+            logger.error("%s: %s", what, error)
+        else:
+            logger.error("%s", what, exc_info=error)
+
+    try:
+        ledger.append(table, [row]).add_done_callback(check)
+    except NeogateError as error:  # the store was closed first; whoever called must go on
+        complain(error)

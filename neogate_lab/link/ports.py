@@ -29,6 +29,7 @@ from neogate_lab.link.sampler import Measurement, Target, failed, measured
 from neogate_lab.link.session import Session
 from neogate_lab.protocol import commands
 from neogate_lab.protocol.records import SpanDetail, SpanStatus, parse_span_detail, parse_spans
+from neogate_lab.words import ranges
 
 __all__ = ["Ports", "needs_port"]
 
@@ -90,12 +91,17 @@ class Ports:
         return [(self.port_of(span), span) for span in self._spans]
 
     @property
+    def to_measure(self) -> Sequence[tuple[int | None, int | None]]:
+        """(port, span) of all; while they are not known, one pair of None: it did not answer."""
+        return self.known or [(None, None)]
+
+    @property
     def listed(self) -> bool:
         """Whether the gateway has told its ports."""
         return self._listed
 
     def __str__(self) -> str:
-        return _ranges([port for port, _ in self.known])
+        return ranges([port for port, _ in self.known])
 
     def port_of(self, span: int) -> int:
         """The physical port of a span (WIRE §4)."""
@@ -319,7 +325,7 @@ def needs_port(verb: V) -> V:
                 reason = "takes port by its name, such as port=1"
             else:
                 return
-            there = _ranges(gateway.ports)
+            there = ranges(gateway.ports)
             which = f"; {gateway.name} has {there}" if there else ""
             raise InvalidRequest(f"{name}() {reason}{which}; nothing was sent") from None
 
@@ -339,14 +345,3 @@ def needs_port(verb: V) -> V:
 def _unknown_command(error: CommandRefused) -> bool:
     words = str(error).lower()
     return any(w in words for w in ("no such command", "usage:", "invalid span 'span'"))
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """1-4, 7: ports as people write them."""
-    spans: list[list[int]] = []
-    for number in sorted(numbers):
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ", ".join(f"{a}-{b}" if a != b else str(a) for a, b in spans)

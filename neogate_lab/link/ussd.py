@@ -22,7 +22,6 @@ from neogate_lab.errors import (
     GatewayClosed,
     InvalidRequest,
     LoginRefused,
-    NeogateError,
     NeogateWarning,
     NoAnswer,
     ProtocolError,
@@ -30,8 +29,7 @@ from neogate_lab.errors import (
 )
 from neogate_lab.link.clock import Clock
 from neogate_lab.link.connection import Connection
-from neogate_lab.link.inbound import fire_and_log
-from neogate_lab.link.ledger import Ledger, Row
+from neogate_lab.link.ledger import Ledger, Row, append_unwaited
 from neogate_lab.link.pool import SessionPool
 from neogate_lab.link.session import Session
 from neogate_lab.protocol import commands
@@ -70,8 +68,8 @@ class UssdDesk:
     ----------
     detail : callable
         Reads a span's detail on a given session.
-    gateway, name : str
-        The gateway as messages name it, and as tables do.
+    gateway, where : str
+        The gateway as tables name it, and as messages do.
     command_timeout : float
         Seconds that the gateway may take beyond the USSD's own time-out.
     """
@@ -84,7 +82,7 @@ class UssdDesk:
         detail: Callable[[Session, int], Awaitable[SpanDetail]],
         *,
         gateway: str,
-        name: str,
+        where: str,
         command_timeout: float,
         clock: Clock,
     ) -> None:
@@ -93,7 +91,7 @@ class UssdDesk:
         self._pool = pool
         self._detail = detail
         self._gateway = gateway
-        self._name = name
+        self._where = where
         self._command_timeout = command_timeout
         self._clock = clock
         # Weak: a conversation that nobody holds any more gives its port back.
@@ -113,7 +111,7 @@ class UssdDesk:
         taken = [str(port) for port in ports if self._taken.get(port, who) is not who]
         if taken:
             raise InvalidRequest(
-                f"port {', '.join(taken)} of {self._gateway} is in the middle of another USSD; "
+                f"port {', '.join(taken)} of {self._where} is in the middle of another USSD; "
                 "wait for its answer, or leave its ussd_session"
             )
 
@@ -131,7 +129,7 @@ class UssdDesk:
             ready = await self._until_ready(session, port, span, timeout)
             row = {
                 "time": self._clock.now(),
-                "gateway": self._name,
+                "gateway": self._gateway,
                 "port": port,
                 "span": span,
                 "code": sent,
@@ -207,11 +205,8 @@ class UssdDesk:
 
     def _record_unanswered(self, row: Row, outcome: str, *, doubtful: bool) -> None:
         row = {**row, "outcome": outcome, "doubtful": doubtful}
-        what = f"{self._gateway}: a USSD without an answer was not recorded"
-        try:
-            fire_and_log(self._ledger.append("ussd", [row]), what)
-        except NeogateError as error:  # the store was closed first
-            logger.error("%s: %s", what, error)
+        what = f"{self._where}: a USSD without an answer was not recorded"
+        append_unwaited(self._ledger, "ussd", row, what)
 
     async def _until_ready(
         self, session: Session, port: int, span: int, timeout: float
@@ -232,7 +227,7 @@ class UssdDesk:
                     self._doubted.pop(port, None)
                 return True if state else None
             if not was_busy:
-                logger.info("%s: port %d is busy with an earlier USSD", self._gateway, port)
+                logger.info("%s: port %d is busy with an earlier USSD", self._where, port)
             was_busy = True
             left = deadline - self._clock.monotonic()
             if left <= 0:
@@ -254,7 +249,7 @@ class UssdDesk:
             if not self._warned:
                 self._warned = True
                 warnings.warn(
-                    f"{self._gateway} allows no second session ({error}); a USSD now delays "
+                    f"{self._where} allows no second session ({error}); a USSD now delays "
                     "everything else on its connection until it is answered",
                     NeogateWarning,
                     stacklevel=2,

@@ -16,7 +16,7 @@ from typing import Literal
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.protocol import gsm
 
-__all__ = ["LEVELS", "Conversation", "Disguise"]
+__all__ = ["LEVELS", "LONG_NUMBER", "NUMBER", "Conversation", "Disguise"]
 
 LEVELS = ("numbers", "text", "all")
 
@@ -87,7 +87,10 @@ _REFUSAL = re.compile(
 )
 
 _DIGITS = r"\+?\d(?:[\s().\-/]{0,2}\d)"
-_FOUR, _LONG = re.compile(_DIGITS + "{3,}"), re.compile(_DIGITS.replace(".", "") + "{6,}")
+NUMBER = re.compile(_DIGITS + "{3,}")
+"""What may be a number in a text that people wrote: four digits or more."""
+LONG_NUMBER = re.compile(_DIGITS.replace(".", "") + "{6,}")
+"""What may be one in words of a gateway: seven digits or more, and no version."""
 _THREE, _RUN = re.compile(_DIGITS + "{2,}"), re.compile(r"\d{4,}")
 _HEX = re.compile(r"[0-9A-F]+|[0-9a-f]+")
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -128,7 +131,7 @@ class Disguise:
             return raw
         if kind == "number":
             return _respelled(raw, self._number)
-        runs = {"id": _RUN, "words": _LONG, "state": _THREE}.get(kind, _FOUR)
+        runs = {"id": _RUN, "words": LONG_NUMBER, "state": _THREE}.get(kind, NUMBER)
         return _respelled(raw, lambda text: self._digits(text, runs), dcs)
 
     def _digits(self, text: str, runs: re.Pattern[str]) -> str:

@@ -92,11 +92,11 @@ class Device:
         emit: Emit,
         changed: Callable[[], None],
         started_at: datetime,
-        span_offset: int = 1,
-        sms_delay: float = 3.0,
-        ussd_delay: float = 0.5,
-        max_text: int = 1024,
-        plus_is_blank: bool = True,
+        span_offset: int,
+        sms_delay: float,
+        ussd_delay: float,
+        max_text: int,
+        plus_is_blank: bool,
     ) -> None:
         self.radio, self.firmware = radio, firmware
         self.commands: deque[Command] = deque(maxlen=_COMMANDS_KEPT)

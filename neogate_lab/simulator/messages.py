@@ -73,7 +73,7 @@ def _cut(items: list[str], sizes: list[int], alone: int, each: int) -> list[str]
     return parts
 
 
-def encode_content(text: str, encoding: str = "percent", *, unicode: bool | None = None) -> str:
+def encode_content(text: str, encoding: str, *, unicode: bool | None = None) -> str:
     """Write one part's text as ``Content`` (WIRE §8).
 
     Parameters
@@ -104,7 +104,7 @@ def encode_content(text: str, encoding: str = "percent", *, unicode: bool | None
     raise InvalidRequest(f"encoding {encoding!r} is not known: choose from {', '.join(ENCODINGS)}")
 
 
-def decode_command_text(raw: str, *, plus_is_blank: bool = True) -> bytes:
+def decode_command_text(raw: str, *, plus_is_blank: bool) -> bytes:
     """Undo the percent-encoding of a text to send, as the gateway does (WIRE §7)."""
     if plus_is_blank:
         raw = raw.replace("+", " ")

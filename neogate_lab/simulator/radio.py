@@ -19,6 +19,7 @@ CALM = 300.0
 """Seconds from the start in which no port drops out and no call comes in."""
 
 _GRID = 5.0
+_FADE = 90.0  # seconds in which fading forgets
 _NO_SIGNAL = 99
 _UNKNOWN = -1
 
@@ -136,9 +137,9 @@ class _Spells:
 class _Fading:
     """Slow fading in dB: a first-order autoregression on a grid, straight lines in between."""
 
-    def __init__(self, rng: random.Random, deviation: float, tau: float = 90.0) -> None:
+    def __init__(self, rng: random.Random, deviation: float) -> None:
         self._rng = rng
-        self._keep = math.exp(-_GRID / tau)
+        self._keep = math.exp(-_GRID / _FADE)
         self._kick = deviation * math.sqrt(1.0 - self._keep**2)
         self._values = array("f", [rng.gauss(0.0, deviation)])
 

@@ -96,7 +96,7 @@ class UssdAnswer:
 Tree: TypeAlias = "str | UssdAnswer | Mapping[str, Tree]"
 
 
-def answer_from(tree: Tree, *, dcs: int | None = None, delay: float | None = None) -> UssdAnswer:
+def answer_from(tree: Tree, *, dcs: int | None, delay: float | None) -> UssdAnswer:
     r"""Make an answer of a text, of an answer, or of a menu as nested dicts.
 
     A dict's ``""`` is the menu's text, every other key a choice:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 
 import neogate_lab as ng
 from neogate_lab import errors
+from tests.support import eventually
 
 from .gateway import Firmware, Port, ScriptedGateway
 from .variants import TG200_PORTS
-
-T = TypeVar("T")
 
 PASSWORD = "s3cret-W0rd"
 
@@ -41,15 +39,6 @@ def connect(server: Any, **settings: Any) -> Any:
         "sms_interval": 0.02,
     }
     return ng.connect(server.host, port=server.port, **(usual | settings))
-
-
-def eventually(look: Callable[[], T], *, within: float = 15.0) -> T:
-    """Look until something true is seen, and return it."""
-    end = time.monotonic() + within
-    while not (seen := look()):
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.01)
-    return seen
 
 
 def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

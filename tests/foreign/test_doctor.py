@@ -96,7 +96,7 @@ def refuse(words: bytes) -> Script:
 
 
 def answering(*answers: bytes) -> Script:
-    """Accept the login, then give these answers one after the other."""
+    """Accept the login, then give these answers one after the other; refuse whatever follows."""
 
     def script(peer: Peer) -> None:
         peer.send(BANNER)
@@ -104,7 +104,8 @@ def answering(*answers: bytes) -> Script:
             if not peer.hear():
                 return
             peer.send(answer)
-        peer.listen_on()
+        while peer.hear():
+            peer.send(DENIED)
 
     return script
 

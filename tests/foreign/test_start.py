@@ -21,10 +21,8 @@ from .support import PASSWORD, connect, eventually, scripted
 )
 def test_a_wrong_login_is_refused_after_exactly_one_attempt(wrong: dict[str, str]) -> None:
     with scripted() as double:
-        start = time.monotonic()
         with pytest.raises(errors.LoginRefused) as caught:
             connect(double, **wrong)
-        assert time.monotonic() - start < 5
         time.sleep(0.5)
         assert double.logins == [False]
         assert len(double.connections) == 1

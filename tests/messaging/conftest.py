@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,14 +10,6 @@ import pytest
 import neogate_lab as ng
 
 Connect = Callable[..., ng.Gateway]
-
-
-def until(holds: Callable[[], object], timeout: float = 5.0) -> None:
-    """Wait until something is true that tells nobody when it is."""
-    end = time.monotonic() + timeout
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.fixture

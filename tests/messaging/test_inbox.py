@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import neogate_lab as ng
 from neogate_lab.errors import InvalidRequest, NoAnswer
 from neogate_lab.history.schema import VIEWS
-from tests.messaging.conftest import until
+from tests.support import eventually
 
 Connect = Callable[..., ng.Gateway]
 
@@ -48,9 +48,9 @@ def test_parts_that_come_before_and_after_a_lost_connection_are_joined(
 ) -> None:
     text = "A long story. " * 20
     sim.receive_sms(port=1, sender="+79001", text=text, reference="7", order=[2])
-    until(lambda: len(gw.store.message_parts()) == 1)
+    eventually(lambda: len(gw.store.message_parts()) == 1)
     sim.drop_connections()
-    until(lambda: sim.logins == 2 and gw.status == "connected")
+    eventually(lambda: sim.logins == 2 and gw.status == "connected")
     sim.receive_sms(port=1, sender="+79001", text=text, reference="7", order=[2, 1])
     assert gw.wait_for_sms(since="1m", timeout=5).text == text
     assert list(gw.inbox().complete) == [True]

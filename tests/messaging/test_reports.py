@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import neogate_lab as ng
-from tests.messaging.conftest import until
+from tests.support import eventually
 
 Connect = Callable[..., ng.Gateway]
 
@@ -42,7 +42,7 @@ def test_a_report_after_the_verdict_corrects_it(sim: ng.SimulatedGateway, connec
     assert result.status == "unknown"
     assert "never reported" in result.error
     sim.report_sms(result.id)
-    until(lambda: list(gw.outbox().status) == ["sent"])
+    eventually(lambda: list(gw.outbox().status) == ["sent"])
     assert len(sim.sent) == 1
 
 

@@ -17,7 +17,7 @@ import neogate_lab as ng
 from neogate_lab.errors import BudgetExceeded, ConnectionLost, InvalidRequest, NeogateWarning
 from neogate_lab.history.schema import VIEWS
 from neogate_lab.link.batch import drafts
-from tests.messaging.conftest import until
+from tests.support import eventually
 
 Connect = Callable[..., ng.Gateway]
 
@@ -70,7 +70,7 @@ def test_what_waits_on_a_port_that_goes_down_takes_another(
     gw = connect(sms_interval=1.0)
 
     def unplug() -> None:
-        until(lambda: list(gw.outbox(status="sent").port) == [1, 2, 3])
+        eventually(lambda: list(gw.outbox(status="sent").port) == [1, 2, 3])
         sim.set_status(2, registered=False)
 
     unplugging = threading.Thread(target=unplug)
@@ -276,7 +276,7 @@ def test_auto_needs_the_link_and_a_batch_for_ports_waits_for_it(
 ) -> None:
     sim.refuse_logins()
     sim.drop_connections()
-    until(lambda: "refused" in gw.status)  # the next attempt is far away, until asked for
+    eventually(lambda: "refused" in gw.status)  # the next attempt is far away, until asked for
     with pytest.raises(ConnectionLost):
         send(gw, people(1))
     timer = threading.Timer(0.2, lambda: (sim.accept_logins(), gw.reconnect()))
@@ -308,7 +308,7 @@ def test_an_interrupt_withdraws_what_is_queued_and_the_same_call_goes_on(
     with pytest.raises(KeyboardInterrupt):
         send(gw, people(6, port=1))
     stopper.join()
-    until(lambda: not any(gw.outbox().status == "queued"))
+    eventually(lambda: not any(gw.outbox().status == "queued"))
     left = len(sim.sent)
     assert left < 6
     answer = send(gw, people(6, port=1))

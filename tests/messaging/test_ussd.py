@@ -13,7 +13,7 @@ import neogate_lab as ng
 from neogate_lab.errors import ConnectionLost, InvalidRequest
 from neogate_lab.history.schema import VIEWS
 from neogate_lab.simulator import UssdAnswer
-from tests.messaging.conftest import until
+from tests.support import eventually
 
 Connect = Callable[..., ng.Gateway]
 
@@ -78,7 +78,7 @@ def test_a_silent_gateway_is_told_a_port_and_a_lost_link_is_raised(
     assert replies.outcome[1] == "timeout"
     assert replies.outcome[2] == "done"
     sim.stop()
-    until(lambda: gw.status != "connected")
+    eventually(lambda: gw.status != "connected")
     with pytest.raises(ConnectionLost):
         gw.ussd_all("*100#")
 
