@@ -42,7 +42,8 @@ def as_frame(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     rows = list(rows) if isinstance(rows, Iterable) else [rows]
     if not all(isinstance(row, Mapping) for row in rows):
         raise InvalidRequest(
-            "send_many() takes a DataFrame, or a list of dicts, with to, text and port"
+            "send_many() takes a DataFrame, or a list of dicts, with to, text and port; a file is "
+            "read first: pd.read_csv(path, dtype=str)"
         )
     return pd.DataFrame(rows, dtype=object)
 

@@ -14,6 +14,7 @@ import difflib
 import getpass
 import ipaddress
 import os
+import re
 import sys
 import tomllib
 import warnings
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from neogate_lab.errors import InvalidRequest, NeogateWarning
+from neogate_lab.link.session import Secret
 
 __all__ = [
     "DEFAULT_PORT",
@@ -39,7 +41,8 @@ __all__ = [
 DEFAULT_PORT = 5038
 DEFAULT_STORE = "neogate.neogate"
 """In the working directory."""
-_PROFILE_KEYS = {"host", "port", "username", "password", "name", "store"}
+_SHOWN = {"host", "port", "username", "name", "store"}
+_PROFILE_KEYS = _SHOWN | {"password"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ def resolve(
     InvalidRequest
         Something is missing that nobody can be asked for, or can't be used.
     """
+    password = Secret.of(password)
     if name is not None and not isinstance(name, str):
         raise InvalidRequest(f"name must be text, not {name!r}")
     place = locate(target, port)
@@ -160,11 +164,11 @@ def credentials(
         )
     if password is not None:
         return username, password, "the argument"
-    if "password" in place.settings:
+    if place.settings.get("password"):
         return username, place.settings["password"], f"the profile {place.profile!r}"
-    if "NEOGATE_PASSWORD" in os.environ:
-        return username, os.environ["NEOGATE_PASSWORD"], "NEOGATE_PASSWORD"
-    return username, (ask or ask_for_password)(place, username), "the prompt"
+    if os.environ.get("NEOGATE_PASSWORD"):
+        return username, Secret(os.environ["NEOGATE_PASSWORD"]), "NEOGATE_PASSWORD"
+    return username, Secret((ask or ask_for_password)(place, username)), "the prompt"
 
 
 def _no_profile(place: Place) -> str:
@@ -179,11 +183,26 @@ def _no_profile(place: Place) -> str:
 def _profiles() -> dict[str, Any]:
     path = config_path()
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise InvalidRequest(f"the profiles in {path} can't be read: {error}") from error
+    except OSError as error:
+        raise InvalidRequest(f"the profiles in {path} can't be read: {error.strerror}") from None
+    except ValueError as error:  # its own traceback would hold the file's content
+        raise InvalidRequest(
+            f"the profiles in {path} are no TOML: {error}; text stands in quotes, such as "
+            'host = "192.168.5.150"'
+        ) from None
+    return {name: _hidden(name, value) for name, value in found.items()}
+
+
+def _hidden(name: str, value: Any) -> Any:
+    """An entry of the file as tracebacks may show it: under another name, it may be a password."""
+    if isinstance(value, dict):
+        return {inner: _hidden(inner, each) for inner, each in value.items()}
+    if name in _SHOWN:
+        return value
+    return Secret(value) if isinstance(value, str) else None
 
 
 def _profile(target: str, profiles: dict[str, Any]) -> dict[str, Any]:
@@ -229,10 +248,9 @@ def _split(target: str) -> tuple[str, int | None]:
         host, port = target, ""
         if ":" in host and not _is_ipv6(host):
             raise InvalidRequest(f"{target!r} has too many colons; give host, or host:port")
-    if not host or any(character.isspace() or character in "/@" for character in host):
-        raise InvalidRequest(
-            f"{target!r} is no host name; give for example '192.168.5.150' or 'gateway:5038'"
-        )
+    if not host or any(character.isspace() or character in "/@,;" for character in host):
+        one = "one host" if re.search("[,;]", host) else "for example '192.168.5.150'"
+        raise InvalidRequest(f"{target!r} is no host name; give {one} or 'gateway:5038'")
     if not port:
         return host, None
     if not (port.isascii() and port.isdigit()):
@@ -253,9 +271,12 @@ def ask_for_password(place: Place, username: str) -> str:
     if not (sys.stdin is not None and sys.stdin.isatty()) and "ipykernel" not in sys.modules:
         raise InvalidRequest(_nobody(place.host))
     try:
-        return getpass.getpass(f"Password for {place.host}: ")
+        typed = Secret(getpass.getpass(f"Password for {place.host}: "))
     except (EOFError, NotImplementedError) as error:  # a notebook that runs with nobody at it
         raise InvalidRequest(_nobody(place.host)) from error
+    if not typed:
+        raise InvalidRequest(f"no password for {place.host} was typed")
+    return typed
 
 
 def _nobody(host: str) -> str:

@@ -40,7 +40,7 @@ from neogate_lab.history.store import open_store
 from neogate_lab.link import loop_thread
 from neogate_lab.link.loop_thread import LoopThread
 from neogate_lab.link.options import check_seconds
-from neogate_lab.link.session import GREETING, Credentials, Session
+from neogate_lab.link.session import GREETING, Credentials, Secret, Session
 from neogate_lab.protocol import commands
 from neogate_lab.protocol.records import parse_spans, printable
 from neogate_lab.protocol.wire import Packet
@@ -189,6 +189,7 @@ def examine(
     timeout: float = 10.0,
 ) -> Iterator[Finding]:
     """The findings of `diagnose`, each as soon as it is known."""
+    password = Secret.of(password)
     check_seconds("timeout", timeout, above=0)
     yield _versions()
     yield _widgets()

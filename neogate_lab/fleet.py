@@ -29,6 +29,7 @@ from neogate_lab.link.fleet import AsyncFleet, listed
 from neogate_lab.link.handlers import SmsHandler
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.options import LinkOptions
+from neogate_lab.link.session import Secret
 from neogate_lab.recorded import Ports, Recorded
 from neogate_lab.survey import Survey
 
@@ -96,6 +97,7 @@ def connect_all(
     >>> fleet = ng.connect_all(["lab", "10.0.0.5", {"target": "10.0.0.6", "name": "roof"}])
     >>> fleet.sample()
     """
+    password = Secret.of(password)
     common = {"username": username, "password": password, **settings}
     wanted = _resolved(targets, common)
     _check_files(len(wanted))

@@ -39,6 +39,7 @@ from neogate_lab.link.loop_thread import LoopThread
 from neogate_lab.link.options import LinkOptions
 from neogate_lab.link.outbox import Progress, SmsResult
 from neogate_lab.link.ports import needs_port
+from neogate_lab.link.session import Secret
 from neogate_lab.link.ussd import AsyncUssdSession, UssdTurn
 from neogate_lab.protocol.records import SpanDetail, SpanStatus, UssdReply
 from neogate_lab.recorded import Ports, Recorded
@@ -140,6 +141,7 @@ def connect(
     StoreError
         The store can't be opened.
     """
+    password = Secret.of(password)
     endpoint = config.resolve(
         target,
         username=username,

@@ -84,7 +84,10 @@ def seconds(value: Period, name: str) -> float:
         length = float(value)
     if math.isfinite(length) and length > 0:
         return length
+    given = f"{value!r}"
+    if isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", value, re.ASCII):
+        given += ", which has no unit"
     raise InvalidRequest(
         f'{name} takes a period above zero: seconds as a number, "10s", "5m", "2h", "1d" or a '
-        f"timedelta, not {value!r}"
+        f"timedelta, not {given}"
     )

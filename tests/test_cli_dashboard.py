@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from typer.testing import CliRunner
 
 from neogate_lab.cli import app, dashboard
 from neogate_lab.notebook import served
+
+ROOT = Path(__file__).parents[1]
 
 
 def run(*arguments: str) -> str:
@@ -23,7 +26,15 @@ def run(*arguments: str) -> str:
 
 def test_without_voila_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dashboard, "find_spec", lambda name: None)
-    assert "pip install 'neogate-lab[dashboard]'" in run("--demo")
+    said = run("--demo")
+    assert "needs voila and ipykernel" in said
+    assert "pip install 'neogate-lab[dashboard]'" in said
+
+
+def test_what_is_installed_then_is_all_that_it_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra = " ".join(project["optional-dependencies"]["dashboard"])
+    assert all(name in extra for name in dashboard._NEEDED)
 
 
 @pytest.mark.skipif(find_spec("voila") is None, reason="voila: pip install 'neogate-lab[browser]'")
@@ -31,7 +42,7 @@ def test_a_port_that_is_taken_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert "give another --port" in run("--demo", "--port", str(port))
+        assert "another dashboard runs; give another --port" in run("--demo", "--port", str(port))
 
 
 def test_the_kernel_is_told_everything_but_the_password(tmp_path: Path) -> None:

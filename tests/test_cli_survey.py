@@ -120,7 +120,6 @@ def test_a_terminal_shows_the_time_left(sim: ng.SimulatedGateway, tmp_path: Path
     [
         (["--plot", "x.foo"], "end it in .png"),
         (["--plot", "nowhere/x.png"], "there is no folder nowhere"),
-        (["--every", "soon"], "every takes a period"),
         (["--port", "9"], "has no port 9"),
     ],
     ids=str,
@@ -133,6 +132,22 @@ def test_what_cannot_be_done_is_one_line(
     assert words in result.stderr
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("option", ["--every", "--duration"])
+def test_a_period_that_is_none_is_named_with_its_option(
+    sim: ng.SimulatedGateway, tmp_path: Path, option: str
+) -> None:
+    result = run(sim, "--store", tmp_path / "lab", option, "soon")
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}': 'soon' is no period" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_period_may_be_seconds_as_a_number(sim: ng.SimulatedGateway, tmp_path: Path) -> None:
+    result = run(sim, "--store", tmp_path / "lab", "--every", "0.2", "--duration", "0.4")
+    assert result.exit_code == 0, result.stderr
+    assert "2 of 2 ticks" in result.stdout
 
 
 def test_a_recorder_goes_on_with_its_survey(tmp_path: Path, sim: ng.SimulatedGateway) -> None:

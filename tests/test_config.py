@@ -112,6 +112,26 @@ def test_a_notebook_that_runs_by_itself_is_told(
         resolve(password=None)
 
 
+@pytest.mark.parametrize("origin", ["environment", "profile"])
+def test_what_was_left_empty_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, home: Path, origin: str
+) -> None:
+    if origin == "environment":
+        monkeypatch.setenv("NEOGATE_PASSWORD", "")
+    home.write_text('[gw]\nhost = "gw"\npassword = ""\n')
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "typed")
+    target = "gw" if origin == "profile" else "10.0.0.5"
+    assert resolve(target, password=None).password == "typed"
+
+
+def test_nothing_typed_is_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "")
+    with pytest.raises(InvalidRequest, match="no password for gw was typed"):
+        resolve("gw", password=None)
+
+
 def test_somebody_is_asked_for_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
     monkeypatch.setattr("getpass.getpass", lambda prompt: f"typed at {prompt}")
@@ -126,6 +146,7 @@ def test_somebody_is_asked_for_the_password(monkeypatch: pytest.MonkeyPatch) -> 
         ({"target": "http://gw"}, "is a URL"),
         ({"target": "user@gw"}, "no host name"),
         ({"target": "a b"}, "no host name"),
+        ({"target": "10.0.0.5, 10.0.0.6"}, "no host name; give one host"),
         ({"target": "192.168.5.150:5038:1"}, "too many colons"),
         ({"target": "gw:0"}, "1 to 65535"),
         ({"target": "gw:99999"}, "1 to 65535"),
@@ -146,7 +167,8 @@ def test_what_cannot_be_used_is_named(settings: dict[str, Any], words: str) -> N
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[lab\n", "can't be read"),
+        ("[lab\n", "are no TOML.*line 1"),
+        ("[lab]\nhost = gw\n", "are no TOML.*line 2.*stands in quotes"),
         ("lab = 5\n", "must be a table"),
         ("[lab]\nusername = 'u'\n", "has no host"),
         ("[lab]\nhost = 'h'\npasword = 'p'\n", "unknown entries"),

@@ -234,7 +234,7 @@ def test_a_last_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
         ('{"time": "x", "direction": "<", "data": ""}\n\n', "line 1"),
         ('{"time": "2026-11-20T12:00:00+00:00", "direction": "?", "data": ""}\n\n', "line 1"),
         ("[1]\n\n", "line 1"),
-        (b"\xff\xfe\n", "can't be read"),
+        (b"\xff\xfe\n", "is no wire log"),
     ],
 )
 def test_a_file_that_is_no_wire_log(

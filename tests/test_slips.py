@@ -41,7 +41,14 @@ def gw() -> Iterator[ng.Gateway]:
         (lambda gw: gw.send_sms(390123.0, "hi", port=1), "turned it into a float.*dtype=str"),
         (lambda gw: gw.send_sms("390123.0", "hi", port=1), "turned it into a float"),
         (lambda gw: gw.send_sms(390123, "hi", port=1), r"of type int.*drops the \+"),
+        (lambda gw: gw.send_sms(pd.NA, "hi", port=1), "the number is missing"),
+        (lambda gw: gw.send_sms(float("nan"), "hi", port=1), "the number is missing"),
+        (lambda gw: gw.send_sms([NUMBER], "hi", port=1), r"type list.*send_many\(\) takes several"),
         (lambda gw: gw.send_sms(NUMBER, 5, port=1), "the text is of type int: write it in quotes"),
+        (lambda gw: gw.send_sms(NUMBER, None, port=1), "the text is missing"),
+        (lambda gw: gw.send_sms(NUMBER, float("nan"), port=1), "the text is missing"),
+        (lambda gw: gw.send_sms(NUMBER, "hi", port=[1, 2]), r"one port at a time.*not \[1, 2\]"),
+        (lambda gw: gw.send_many("sms.csv"), "takes a DataFrame.*read_csv"),
         (lambda gw: gw.send_sms(NUMBER, "hi", port="1"), "whole number from 1, not '1'"),
         (
             lambda gw: gw.send_many(pd.DataFrame({"to": [390123.0], "text": "x", "port": 1})),
@@ -56,6 +63,7 @@ def gw() -> Iterator[ng.Gateway]:
         (lambda gw: gw.outbox(status="bogus"), "never 'bogus'; it is one of queued, written, sent"),
         (lambda gw: gw.survey("fast"), "every takes a period"),
         (lambda gw: gw.survey(duration="2000w"), "duration must be .* below 1e9, not 12096"),
+        (lambda gw: gw.survey("10"), "not '10', which has no unit"),
         (lambda gw: ng.describe("sgnal"), "there is no table 'sgnal'; there are signal"),
         (lambda gw: ng.describe(5), "there is no table 5"),
     ],
@@ -150,6 +158,15 @@ def test_completion_works_in_ipython(gw: ng.Gateway, typed: str, offered: str) -
     with completer.provisionalcompleter():
         shell = completer.IPCompleter(namespace=names)
         assert offered in {each.text.lstrip(".") for each in shell.completions(typed, len(typed))}
+
+
+@pytest.mark.parametrize(("typed", "module"), [("ng.", ng), ("ng.plots.", ng.plots)])
+def test_completion_of_a_module_offers_its_public_names_alone(typed: str, module: Any) -> None:
+    completer = pytest.importorskip("IPython.core.completer")
+    with completer.provisionalcompleter():
+        shell = completer.IPCompleter(namespace={"ng": ng})
+        offered = {each.text.lstrip(".") for each in shell.completions(typed, len(typed))}
+    assert offered == {name for name in module.__all__ if not name.startswith("_")}
 
 
 def test_every_public_name_has_a_docstring() -> None:

@@ -63,6 +63,11 @@ __all__ = [
     "signal_history",
 ]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)  # what completion offers
+
+
 _LEAST_TIME = np.timedelta64(4, "s")
 
 _FEW = 240

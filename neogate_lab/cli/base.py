@@ -9,27 +9,61 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
 import typer
 
 import neogate_lab as ng
+from neogate_lab import times
 from neogate_lab.cli.terminal import plain
 
 __all__ = [
+    "Every",
+    "OfGateways",
+    "OfPorts",
     "RadioPort",
+    "RecordedStore",
+    "Since",
     "Store",
     "Target",
     "Targets",
+    "Until",
     "Username",
     "app",
     "in_options",
+    "period",
     "polite",
     "stoppable",
+    "tell_unknown",
 ]
 
 P = ParamSpec("P")
+_NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
+
+
+def period(given: str | float) -> float:
+    """Seconds of "10s", "5m" or a number of seconds, as an option or its default gives it."""
+    text = str(given)
+    try:
+        return times.seconds(float(text) if _NUMBER.fullmatch(text) else text, "it")
+    except ng.InvalidRequest:
+        raise typer.BadParameter(
+            f"{text!r} is no period above zero: give 10s, 5m, 2h, 1d, or seconds as a number"
+        ) from None
+
+
+def moment(text: str) -> datetime:
+    """A time, or how long ago, as an option gives it."""
+    try:
+        return times.moment(text, datetime.now(UTC))
+    except ng.InvalidRequest:
+        raise typer.BadParameter(
+            f'{text!r} is no time: give for example 2026-11-20, "2026-11-20 08:00" (UTC), or how '
+            "long ago: 30m, 2h, 7d"
+        ) from None
+
 
 Target = Annotated[
     str | None,
@@ -50,15 +84,55 @@ Targets = Annotated[
 Store = Annotated[
     Path | None,
     typer.Option(
+        metavar="FOLDER",
         help="Folder to record into; default the profile's, or neogate.neogate.",
         show_default=False,
     ),
 ]
-RadioPort = Annotated[int, typer.Option(min=1, help="Radio port as printed on the box.")]
+RecordedStore = Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder.")]
+RadioPort = Annotated[
+    int, typer.Option(min=1, metavar="PORT", help="Radio port as printed on the box.")
+]
+Every = Annotated[
+    float,
+    typer.Option(
+        parser=period,
+        metavar="PERIOD",
+        help="Distance of the measurements; default 10s.",
+        show_default=False,
+    ),
+]
+Since = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=moment,
+        metavar="TIME",
+        help="From this time (UTC) on, or for so long: 2h.",
+        show_default=False,
+    ),
+]
+Until = Annotated[
+    datetime | None,
+    typer.Option(parser=moment, metavar="TIME", help="Before this time (UTC).", show_default=False),
+]
+OfGateways = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gateway", metavar="NAME", help="Of this gateway; again for more.", show_default=False
+    ),
+]
+OfPorts = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--port", min=1, metavar="PORT", help="Of this port; again for more.", show_default=False
+    ),
+]
 Username = Annotated[
     str | None,
     typer.Option(
-        help="Of the API user; default the profile's, or NEOGATE_USERNAME.", show_default=False
+        metavar="NAME",
+        help="Of the API user; default the profile's, or NEOGATE_USERNAME.",
+        show_default=False,
     ),
 ]
 
@@ -79,6 +153,8 @@ def polite(command: Callable[P, None]) -> Callable[P, None]:
         try:
             with _warnings_in_words():
                 command(*args, **kwargs)
+                if sys.stdout is not None:
+                    sys.stdout.flush()  # a full disk is told here, not by the interpreter's end
         except (ng.NeogateError, OSError) as error:
             if isinstance(error, BrokenPipeError):  # `| head`: typer knows how to end that
                 raise
@@ -101,6 +177,17 @@ def in_options(message: str, names: Iterable[str]) -> str:
 def _as_option(name: str) -> Callable[[re.Match[str]], str]:
     option = f"--{name.replace('_', '-')}"
     return lambda found: option if not found[1] or found[1] in ",.:;)" else f"{option} "
+
+
+def tell_unknown(store: ng.Store, gateways: Iterable[str]) -> None:
+    """Name the gateways that a store has never heard of: what is asked of them is empty."""
+    known = {*store.connections()["gateway"], *store.surveys()["gateway"]}
+    for name in sorted({*gateways} - known):
+        there = ", ".join(sorted(known)) or "none yet"
+        typer.echo(
+            f"neogate-lab: no gateway {plain(name)!r} is in the store; there is {plain(there)}",
+            err=True,
+        )
 
 
 @contextmanager

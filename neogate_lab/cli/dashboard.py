@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import socket
@@ -17,6 +18,7 @@ from neogate_lab.cli.base import Store, Target, Username, app, polite, stoppable
 
 __all__ = ["dashboard"]
 
+_NEEDED = ("voila", "ipykernel")
 _WARNING = 30
 _EXTENSIONS = ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8")
 
@@ -43,9 +45,10 @@ def dashboard(
     connection of its own. The password comes from a profile or NEOGATE_PASSWORD, or you are asked
     for it.
     """
-    if find_spec("voila") is None or find_spec("ipykernel") is None:
+    lacking = [name for name in _NEEDED if find_spec(name) is None]
+    if lacking:
         raise ng.InvalidRequest(
-            "the dashboard needs Voila, which is not installed: "
+            f"the dashboard needs {' and '.join(lacking)}, which this environment lacks: "
             "pip install 'neogate-lab[dashboard]'"
         )
     from voila.app import Voila  # type: ignore[import-not-found,import-untyped,unused-ignore]
@@ -94,7 +97,10 @@ def _check_free(port: int) -> None:
     try:
         with socket.create_server(("127.0.0.1", port)):
             pass
-    except (OSError, OverflowError) as error:
+    except OSError as error:
+        words = os.strerror(error.errno or 0)
+        if error.errno == errno.EADDRINUSE:
+            words = "it is taken, perhaps another dashboard runs"
         raise ng.InvalidRequest(
-            f"port {port} of 127.0.0.1 can't be used ({error}); give another --port"
+            f"port {port} of 127.0.0.1 can't be used: {words}; give another --port"
         ) from None

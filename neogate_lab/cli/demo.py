@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import neogate_lab as ng
-from neogate_lab.cli.base import app, polite, stoppable
-from neogate_lab.cli.terminal import plain, print_table, say
+from neogate_lab.cli.base import app, period, polite, stoppable
+from neogate_lab.cli.terminal import plain, print_table, say, watched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 _LABELS = ("window sill", "roof antenna")
+_GAIN_DB = 10.0
 _CODE_SENDER, _CODE_TEXT = "MegaFon", "Your code is 4711. Do not tell it to anyone."
 _LONG_SENDER = "+79261234567"
 _LONG_TEXT = (
@@ -38,7 +39,13 @@ _MENU = ("*102#", "3", "1", "1")
 @stoppable()
 def demo(
     duration: Annotated[
-        float, typer.Option(min=5.0, max=86400.0, help="Seconds of the survey.")
+        float,
+        typer.Option(
+            parser=period,
+            metavar="PERIOD",
+            help="Of the survey, 5s to 1d; default 20s.",
+            show_default=False,
+        ),
     ] = 20.0,
     out: Annotated[
         Path, typer.Option(file_okay=False, help="Folder for the files; made if there is none.")
@@ -51,6 +58,8 @@ def demo(
     Surveys the signal, receives and sends SMS, walks a USSD menu, survives a dropped connection,
     and writes tables and a plot. The exit status is 0 only if all of it happened.
     """
+    if not 5.0 <= duration <= 86400.0:
+        raise ng.InvalidRequest(f"--duration is from 5s to 1d, not {duration:g} s")
     out.mkdir(parents=True, exist_ok=True)
     # Six model seconds in a second, so that a short survey sees the signal move.
     with ng.SimulatedGateway(
@@ -102,7 +111,11 @@ def _converse(
     """The demo's story, told while the survey runs."""
     started = time.monotonic()
     survey = gateway.survey(
-        every=min(10.0, duration / 20), duration=duration, label=_LABELS[0], name="survey"
+        every=min(10.0, duration / 20),
+        duration=duration,
+        label=_LABELS[0],
+        name="survey",
+        progress=watched(),
     )
     with steps.attempt("receiving a short SMS"):
         simulator.receive_sms(1, _CODE_SENDER, _CODE_TEXT)
@@ -114,6 +127,8 @@ def _converse(
         say(f"received in {sms.parts} parts, out of order, one twice: {sms.text}")
     _sleep_until(started + duration / 2)
     with steps.attempt("the second label"):
+        for port in gateway.ports:
+            simulator.set_gain(port, _GAIN_DB)
         survey.mark(_LABELS[1])
         say(f"the survey measures the {_LABELS[1]} from here on")
     with steps.attempt("surviving a dropped connection"):

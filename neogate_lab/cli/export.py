@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 import neogate_lab as ng
-from neogate_lab.cli.base import app, polite
-from neogate_lab.cli.terminal import plain
+from neogate_lab.cli.base import (
+    OfGateways,
+    OfPorts,
+    RecordedStore,
+    Since,
+    Until,
+    app,
+    polite,
+    tell_unknown,
+)
+from neogate_lab.cli.terminal import plain, watched
 
 __all__ = ["export"]
 
@@ -17,7 +25,7 @@ __all__ = ["export"]
 @app.command()
 @polite
 def export(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder.")],
+    store: RecordedStore,
     path: Annotated[
         str,
         typer.Argument(
@@ -27,26 +35,24 @@ def export(
         ),
     ],
     table: Annotated[
-        str, typer.Option(help="signal, messages, outbox, ussd, connections, …")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="signal, inbox, outbox, ussd_log, connections, identities, surveys, marks or "
+            "message_parts.",
+        ),
     ] = "signal",
     redact: Annotated[
-        str | None, typer.Option(help="Hide numbers, text or all.", show_default=False)
+        Literal["numbers", "text", "all"] | None,
+        typer.Option(help="Hide numbers, text or all.", show_default=False),
     ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(help="From this time (UTC) on, or for so long: 2h.", show_default=False),
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option(help="Before this time (UTC).", show_default=False)
-    ] = None,
-    gateway: Annotated[
-        list[str] | None, typer.Option(help="Of this gateway; again for more.", show_default=False)
-    ] = None,
-    port: Annotated[
-        list[int] | None, typer.Option(help="Of this port; again for more.", show_default=False)
-    ] = None,
+    since: Since = None,
+    until: Until = None,
+    gateway: OfGateways = None,
+    port: OfPorts = None,
     label: Annotated[
-        list[str] | None, typer.Option(help="With this label; again for more.", show_default=False)
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="With this label; again for more.", show_default=False),
     ] = None,
     partitioned: Annotated[
         bool, typer.Option("--partitioned", help="A folder, whatever the suffix.")
@@ -63,6 +69,7 @@ def export(
     Works while another process records into the store. What stood there is replaced.
     """
     with ng.open_store(store) as opened:
+        tell_unknown(opened, gateway or ())
         written = opened.export(
             path,
             table,
@@ -70,6 +77,7 @@ def export(
             spreadsheet_safe=spreadsheet_safe,
             partitioned=partitioned or None,
             bom=bom,
+            progress=watched(),
             since=since,
             until=until,
             gateway=gateway or None,

@@ -17,8 +17,7 @@ from typing import Annotated
 import typer
 
 import neogate_lab as ng
-from neogate_lab import times
-from neogate_lab.cli.base import Targets, Username, app, polite, stoppable
+from neogate_lab.cli.base import Every, Targets, Username, app, polite, stoppable
 from neogate_lab.cli.terminal import plain, shorten
 
 __all__ = ["record"]
@@ -33,7 +32,7 @@ _LOOK = 1.0
 @polite
 def record(
     targets: Targets = None,
-    every: Annotated[str, typer.Option(help="Distance of the measurements.")] = "10s",
+    every: Every = 10.0,
     store: Annotated[Path, typer.Option(help="Folder to record into; made if there is none.")] = (
         Path("neogate.neogate")
     ),
@@ -56,7 +55,6 @@ def record(
     """
     # Arrow's own allocators keep what sealing has freed: a week grows by tens of MiB with them.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    times.seconds(every, "every")
     wanted = list(dict.fromkeys(targets or [os.environ.get("NEOGATE_HOST", "")]))
     if wanted == [""]:
         raise ng.InvalidRequest("which gateways? name them, or set NEOGATE_HOST")
@@ -83,7 +81,7 @@ class _Recorder:
         self,
         targets: list[str],
         store: ng.Store,
-        every: str,
+        every: float,
         label: str,
         name: str,
         username: str | None,
@@ -160,8 +158,7 @@ class _Recorder:
         for each in self._fleet or ():
             if each.name not in self._told and each.ports:
                 ports = len(each.ports)
-                every = times.seconds(self._every, "every")
-                logger.info("%s: recording %d ports every %gs", each.name, ports, every)
+                logger.info("%s: recording %d ports every %gs", each.name, ports, self._every)
                 self._told.add(each.name)
 
     def close(self) -> None:

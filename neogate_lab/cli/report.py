@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 import neogate_lab as ng
-from neogate_lab.cli.base import app, polite
-from neogate_lab.cli.terminal import plain
+from neogate_lab.cli.base import (
+    OfGateways,
+    OfPorts,
+    RecordedStore,
+    Since,
+    Until,
+    app,
+    polite,
+    tell_unknown,
+)
+from neogate_lab.cli.terminal import plain, watched
 
 __all__ = ["report"]
 
@@ -17,24 +25,22 @@ __all__ = ["report"]
 @app.command()
 @polite
 def report(
-    store: Annotated[Path, typer.Argument(help="The store's folder.")],
-    path: Annotated[str, typer.Argument(help="File ending in .html; a URL such as s3://… too.")],
-    since: Annotated[
-        str | None,
-        typer.Option(help="From this time (UTC) on, or for so long: 2h.", show_default=False),
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option(help="Before this time (UTC).", show_default=False)
-    ] = None,
-    gateway: Annotated[
-        list[str] | None, typer.Option(help="Of this gateway; again for more.", show_default=False)
-    ] = None,
-    port: Annotated[
-        list[int] | None, typer.Option(help="Of this port; again for more.", show_default=False)
-    ] = None,
-    redact: Annotated[str, typer.Option(help="Hide all, numbers, text or none.")] = "all",
+    store: RecordedStore,
+    path: Annotated[
+        str,
+        typer.Argument(metavar="PATH", help="File ending in .html; a URL such as s3://… too."),
+    ],
+    since: Since = None,
+    until: Until = None,
+    gateway: OfGateways = None,
+    port: OfPorts = None,
+    redact: Annotated[
+        Literal["all", "numbers", "text", "none"],
+        typer.Option(help="Hide all, numbers, text or none."),
+    ] = "all",
     title: Annotated[
-        str | None, typer.Option(help="The heading, shown as it is given.", show_default=False)
+        str | None,
+        typer.Option(metavar="TEXT", help="The heading, shown as it is given.", show_default=False),
     ] = None,
 ) -> None:
     """Write what was measured as one HTML file.
@@ -44,6 +50,7 @@ def report(
     Works while another process records into the store. What stood there is replaced.
     """
     with ng.open_store(store) as opened:
+        tell_unknown(opened, gateway or ())
         written = ng.write_report(
             opened,
             path,
@@ -53,6 +60,7 @@ def report(
             port=port or None,
             redact=redact,
             title=title,
+            progress=watched(),
         )
     shown = path if isinstance(written, str) else str(written)
     print(f"wrote {plain(shown)}")

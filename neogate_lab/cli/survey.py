@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from datetime import timedelta
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import neogate_lab as ng
-from neogate_lab.cli.base import Store, Target, Username, app, polite, stoppable
-from neogate_lab.cli.terminal import plain, print_table
+from neogate_lab.cli.base import Every, Store, Target, Username, app, period, polite, stoppable
+from neogate_lab.cli.terminal import plain, print_table, watched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,14 +27,25 @@ _MOST_OUTAGES = 12
 @stoppable()
 def survey(
     target: Target = None,
-    every: Annotated[str, typer.Option(help="Distance of the measurements.")] = "10s",
+    every: Every = 10.0,
     duration: Annotated[
-        str | None, typer.Option(help="10m, 2h, 1d; default until Ctrl-C.", show_default=False)
+        float | None,
+        typer.Option(
+            parser=period,
+            metavar="PERIOD",
+            help="10m, 2h, 1d; default until Ctrl-C.",
+            show_default=False,
+        ),
     ] = None,
     label: Annotated[str, typer.Option(help="What is measured: place, antenna, operator.")] = "",
     port: Annotated[
         list[int] | None,
-        typer.Option(help="This port; again for more; default all.", show_default=False),
+        typer.Option(
+            min=1,
+            metavar="PORT",
+            help="This port; again for more; default all.",
+            show_default=False,
+        ),
     ] = None,
     store: Store = None,
     name: Annotated[
@@ -65,7 +75,7 @@ def survey(
                 port=port or None,
                 label=label,
                 name=name,
-                progress=sys.stderr.isatty(),
+                progress=watched(),
             )
         if running.notice:
             typer.echo(f"neogate-lab: {plain(running.notice)}", err=True)

@@ -12,12 +12,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["plain", "plain_lines", "print_table", "say", "shorten", "somebody_there", "width"]
+__all__ = [
+    "plain",
+    "plain_lines",
+    "print_table",
+    "say",
+    "shorten",
+    "somebody_there",
+    "watched",
+    "width",
+]
 
 
 def somebody_there() -> bool:
     """Whether questions can be asked: standard input is a terminal."""
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def watched() -> bool:
+    """Whether a progress bar is seen by somebody: standard error is a terminal, and no log."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def say(text: str) -> None:

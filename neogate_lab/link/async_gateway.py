@@ -32,7 +32,7 @@ from neogate_lab.link.outbox import Outbox, Progress, SmsResult
 from neogate_lab.link.pool import SessionPool
 from neogate_lab.link.ports import Ports, needs_port
 from neogate_lab.link.sampler import Measurement, Target, check_label
-from neogate_lab.link.session import Credentials, Session
+from neogate_lab.link.session import Credentials, Secret, Session
 from neogate_lab.link.sms import SmsDesk
 from neogate_lab.link.survey import AsyncSurvey, Settings
 from neogate_lab.link.surveys import SurveyDesk
@@ -104,6 +104,10 @@ class AsyncGateway:
         clock: Clock | None = None,
         **options: Any,
     ) -> None:
+        password = Secret.of(password)
+        self._where = str(host)
+        self._opened = False
+        self._closed = False
         try:
             self._options = LinkOptions(**options)
         except TypeError as error:
@@ -125,8 +129,6 @@ class AsyncGateway:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._learning: asyncio.Task[None] | None = None
         self._wirelog: WireLog | None = None
-        self._opened = False
-        self._closed = False
 
     def __repr__(self) -> str:
         state = self._connection.status if self._opened else "not opened"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neogate_lab.errors import InvalidRequest
+from neogate_lab.protocol.commands import is_missing
 from neogate_lab.words import ranges
 
 __all__ = ["AUTO", "Draft", "bad_rows", "check_names", "drafts", "spread"]
@@ -145,12 +146,12 @@ def _read(message: Mapping[str, Any]) -> tuple[str, str, int | None, str]:
     if not isinstance(message, Mapping):
         raise InvalidRequest(f"it is of type {type(message).__name__}: give a mapping")
     check_names(message)
-    missing = [name for name in _COLUMNS if _is_missing(message.get(name))]
+    missing = [name for name in _COLUMNS if is_missing(message.get(name))]
     if missing:
         hint = ': give a number, or "auto"' if missing == ["port"] else ""
         raise InvalidRequest(f"{' and '.join(missing)} missing{hint}")
     key = message.get("key")
-    if _is_missing(key):
+    if is_missing(key):
         key = ""
     if not isinstance(key, str):
         raise InvalidRequest(f"its key is of type {type(key).__name__}: give it as text")
@@ -166,18 +167,6 @@ def _port(port: Any) -> int | None:
     if isinstance(port, numbers.Real) and not isinstance(port, bool) and float(port).is_integer():
         return int(float(port))
     raise InvalidRequest(f'port must be a whole number from 1, or "{AUTO}"')
-
-
-def _is_missing(value: Any) -> bool:
-    """None, NaN, NaT and pandas' NA, which can't be asked for its truth; nor can arrays."""
-    if value is None:
-        return True
-    try:
-        return bool(value != value)
-    except TypeError:
-        return True
-    except ValueError:
-        return False
 
 
 def _derived(batch: str, to: str, text: str, times: int) -> str:

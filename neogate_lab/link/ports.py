@@ -8,7 +8,7 @@ import inspect
 import json
 import logging
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar, cast
@@ -114,7 +114,8 @@ class Ports:
         except TypeError:
             number = -1
         if number < 0:
-            raise InvalidRequest(f"port must be a whole number from 1, not {port!r}")
+            one = "one port at a time, a" if isinstance(port, Sized) else "a"
+            raise InvalidRequest(f"port must be {one} whole number from 1, not {port!r}")
         if number == 0:
             raise self.missing([number])
         return number, number + self._offset

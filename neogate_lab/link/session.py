@@ -31,7 +31,7 @@ from neogate_lab.protocol import commands
 from neogate_lab.protocol.records import cli_error
 from neogate_lab.protocol.wire import Action, Packet, PacketParser, encode
 
-__all__ = ["Credentials", "Session"]
+__all__ = ["Credentials", "Secret", "Session"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,20 @@ LOGOFF_GRACE = 1.0
 """Seconds to wait for the gateway's goodbye."""
 PROBE_TIMEOUT = 5.0
 """Seconds in which a silent gateway must say anything at all after an overdue answer."""
+
+
+class Secret(str):
+    """A password, which tracebacks that show variables (``%xmode Verbose``) don't show."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """`value`, hidden if it is text; what is none fails later, in words."""
+        return cls(value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ import numbers
 import operator
 import re
 import unicodedata
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 from urllib.parse import quote
 
 from neogate_lab.errors import InvalidRequest
@@ -21,6 +22,7 @@ __all__ = [
     "check_query",
     "cli",
     "events",
+    "is_missing",
     "login",
     "logoff",
     "ping",
@@ -261,13 +263,29 @@ def _seconds(timeout: float) -> int:
     return math.ceil(timeout)
 
 
+def is_missing(value: Any) -> bool:
+    """None, NaN, NaT and pandas' NA, which can't be asked for its truth; nor can arrays."""
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except TypeError:
+        return True
+    except ValueError:
+        return False
+
+
 def _number(to: str) -> None:
+    if is_missing(to):
+        raise InvalidRequest("the number is missing")
     if isinstance(to, numbers.Real) and not isinstance(to, numbers.Integral):
         raise InvalidRequest(_BECAME_FLOAT)
     if not isinstance(to, str):
+        why = "a number type drops the + and leading zeros"
+        if isinstance(to, Iterable):
+            why = "one number; send_many() takes several"
         raise InvalidRequest(
-            f"the number is of type {type(to).__name__}: give it as text, in quotes: a "
-            "number type drops the + and leading zeros"
+            f"the number is of type {type(to).__name__}: give it as text, in quotes: {why}"
         )
     if not to:
         raise InvalidRequest("the number is empty")
@@ -291,6 +309,8 @@ def _id(id: str) -> None:
 
 
 def _encode_text(text: str) -> str:
+    if is_missing(text):
+        raise InvalidRequest("the text is missing")
     if not isinstance(text, str):
         raise InvalidRequest(f"the text is of type {type(text).__name__}: write it in quotes")
     if not text:

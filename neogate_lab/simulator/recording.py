@@ -92,8 +92,10 @@ def read(path: str | os.PathLike[str]) -> list[Line]:
         rows = source.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         raise InvalidRequest(f"there is no file {source}: check the spelling") from None
-    except (OSError, ValueError) as error:
-        raise InvalidRequest(f"{source} can't be read as a wire log: {error}") from None
+    except OSError as error:
+        raise InvalidRequest(f"{source} can't be read: {error.strerror}") from None
+    except ValueError:
+        raise InvalidRequest(f"{source} is no wire log: it is no text in UTF-8") from None
     lines = []
     for number, row in enumerate(rows, 1):
         if not row.strip():

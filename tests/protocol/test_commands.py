@@ -111,7 +111,7 @@ class TestSendSms:
             ("3.90000000001e+11", "float"),
             (" 390000000001.0 ", "float"),
             (390000000001, "text"),
-            (None, "text"),
+            (None, "missing"),
             ("+", "digits"),
             ("++39", "digits"),
             ("Bob", "digits"),
@@ -132,7 +132,13 @@ class TestSendSms:
 
     @pytest.mark.parametrize(
         ("text", "why"),
-        [("", "empty"), ("a\0b", "NUL"), ("\ud83d", "surrogate"), (b"x", "bytes"), (None, "None")],
+        [
+            ("", "empty"),
+            ("a\0b", "NUL"),
+            ("\ud83d", "surrogate"),
+            (b"x", "bytes"),
+            (None, "missing"),
+        ],
     )
     def test_a_bad_text_is_refused(self, text: object, why: str) -> None:
         with pytest.raises(InvalidRequest, match=why):
