@@ -26,7 +26,7 @@ def measuring(gateway: ng.Gateway) -> ng.SignalPanel:
 def test_a_survey_is_started_and_seen(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
     sim.set_signal(1, 20)
     panel = signal(gw)
-    assert "Nothing was measured" in panel.values.value
+    until(lambda: "Nothing was measured" in panel.values.value)
     panel.start_button.click()
     assert panel.start_button.disabled
     until(lambda: "−73 dBm" in panel.values.value)
