@@ -117,8 +117,9 @@ def compare(data: Data, a: Any, b: Any, by: str = "label", overall: bool = False
         "Registered, but no value" is left out of the numbers; where counting it as -113 dBm, the
         weakest there is, would change the verdict, it says that it can't tell. Where many readings
         stand at an end of the scale (-113, -51 dBm), beyond which no difference shows, "roof is at
-        least 8 dB better" is all that it says, or that it can't tell. Several gateways, or ports,
-        in one row are shown as none.
+        least 8 dB better" is all that it says; "roof is better, nobody knows by how much" where
+        roof stood at the weak end or the other at the strong one; or that it can't tell. Several
+        gateways, or ports, in one row are shown as none.
 
     Raises
     ------
@@ -216,7 +217,13 @@ class _Moment:
     independent: float
     seconds: float
     silent: int
-    at_end: bool
+    at_low: bool
+    at_high: bool
+
+    @property
+    def at_end(self) -> bool:
+        """Whether many readings stand at an end of the scale."""
+        return self.at_low or self.at_high
 
 
 Moments = dict[tuple[Any, ...], _Moment]
@@ -232,8 +239,11 @@ def _moments(sides: pd.DataFrame, used: pd.Series) -> Moments:
     hidden = readings.rounding(judged.spread)
     silent = sides["ok"] & sides["registered"] & ~used
     measured = rows.groupby("group")["value"].agg(["mean", "median"])
-    at_end = (rows["value"] <= _WEAKEST) | (rows["value"] >= _STRONGEST)
-    ends, counts = (np.bincount(each, minlength=total) for each in (number[at_end], number))
+    many = _MANY * np.bincount(number, minlength=total)
+    low, high = (
+        np.bincount(number[at_end], minlength=total) >= many
+        for at_end in (rows["value"] <= _WEAKEST, rows["value"] >= _STRONGEST)
+    )
     ticks = sides.groupby("group")["second"].diff()
     usual = ticks.groupby(sides["group"]).transform("median")
     seconds = usual.where(ticks.isna(), ticks.clip(upper=3 * usual)).groupby(sides["group"]).sum()
@@ -251,7 +261,8 @@ def _moments(sides: pd.DataFrame, used: pd.Series) -> Moments:
             independent=float(judged.independent[group]),
             seconds=float(seconds[group]),
             silent=int(silent[sides["group"] == group].sum()),
-            at_end=bool(ends[group] >= _MANY * counts[group]),
+            at_low=bool(low[group]),
+            at_high=bool(high[group]),
         )
     return moments
 
@@ -282,7 +293,8 @@ def _together(moments: list[Any]) -> _Moment | None:
         independent=sum(each.independent for each in known),
         seconds=max(each.seconds for each in known),
         silent=sum(each.silent for each in moments),
-        at_end=any(each.at_end for each in known),
+        at_low=any(each.at_low for each in known),
+        at_high=any(each.at_high for each in known),
     )
 
 
@@ -375,11 +387,16 @@ def _sentence(a: str, b: str, plain: _Difference, weak: _Difference) -> str:
         return f"can't tell: no values of {which} here"
     at_end = " and ".join(n for n, side in ((a, plain.a), (b, plain.b)) if side.at_end)
     if plain.result in ("a", "b"):
-        better = b if plain.result == "b" else a
-        sign = 1 if plain.result == "b" else -1
+        better, sign = (b, 1) if plain.result == "b" else (a, -1)
+        best, worst = (plain.b, plain.a) if plain.result == "b" else (plain.a, plain.b)
         low, high = sorted((sign * (plain.middle - plain.half), sign * (plain.middle + plain.half)))
         places = 0 if low >= 1 and plain.half >= 1 else 1
         count = round(plain.a.independent + plain.b.independent)
+        if best.at_low or worst.at_high:  # beyond that end, the difference is less
+            return (
+                f"{better} is better, nobody knows by how much: {at_end} stood at an end of the "
+                "scale"
+            )
         if at_end:
             return (
                 f"{better} is at least {np.floor(10 * low) / 10:g} dB better, from {count} "

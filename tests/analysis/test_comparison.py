@@ -162,6 +162,18 @@ def test_beyond_the_ends_of_the_scale_no_difference_shows():
     assert "scale" not in verdict(seldom)
 
 
+@pytest.mark.parametrize(
+    ("side", "end", "signal"), [("roof", -113, 0), ("sill", -51, 31)], ids=["weak", "strong"]
+)
+def test_an_end_that_hides_how_much_less_the_difference_is_gives_no_least(side, end, signal):
+    rows = sides(apart=8.0, noise=1)
+    for each in [each for each in rows if each["label"] == side][::12]:
+        each |= {"signal": signal, "rssi_dbm": end, "signal_raw": signal}
+    assert verdict(rows) == (
+        f"roof is better, nobody knows by how much: {side} stood at an end of the scale"
+    )
+
+
 def test_a_side_without_a_label_is_called_so():
     rows = [each | {"label": ""} if each["label"] == "roof" else each for each in sides()]
     said = ng.compare(frame(rows), "sill", "")["verdict"][0]
