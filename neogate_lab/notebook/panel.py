@@ -319,7 +319,9 @@ class Panel(widgets.VBox):  # type: ignore[misc]
 
         def told(_: widgets.Button, content: Mapping[str, object], buffers: object) -> None:
             with self._lock:
-                again = button in self._held
+                earlier = self._held.get(button)
+                # A page that went away for good must not hold its button for ever.
+                again = earlier is not None and time.monotonic() - earlier[1] < _STALE
                 if content.get("event") != "click" or again or button.disabled or self._retired:
                     return
                 self._say("busy", "waiting", "for what was typed last")

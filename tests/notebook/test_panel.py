@@ -207,6 +207,21 @@ def test_a_press_whose_page_comes_back_much_later_does_nothing(
     assert not typing._busy
 
 
+def test_a_press_whose_page_never_comes_back_does_not_hold_the_button(
+    typing: ng.ComposePanel, sim: ng.SimulatedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    press_on_the_page(typing.send_button)
+    with monkeypatch.context() as patch:
+        patch.setattr(panel_module, "_STALE", 0.0)
+        first = typing.asked
+        press_on_the_page(typing.send_button)  # on another page, much later
+    assert typing.asked == first + 1
+    answer(typing, first)
+    assert not typing._busy
+    answer(typing, typing.asked)
+    until(lambda: [sms.text for sms in sim.sent] == ["Dear f"])
+
+
 def test_a_press_whose_panel_was_closed_meanwhile_does_nothing(typing: ng.ComposePanel) -> None:
     press_on_the_page(typing.send_button)
     typing.retire()
