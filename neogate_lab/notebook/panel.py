@@ -63,6 +63,10 @@ _STYLE = """<style>
   color: color-mix(in srgb, var(--jp-error-color1, red) 70%, var(--jp-ui-font-color0, #000)); }
 .neogate-panel .neogate-warn { color: #7a4b00;
   color: color-mix(in srgb, var(--jp-warn-color1, orange) 55%, var(--jp-ui-font-color0, #000)); }
+.neogate-panel :is(button, input, select, textarea):focus-visible {
+  outline: 2px solid var(--jp-ui-font-color0, #000) !important; outline-offset: 1px !important; }
+.neogate-panel .neogate-dashboard-tabs > .lm-TabBar .lm-TabBar-tab {
+  color: var(--jp-ui-font-color1, inherit); }
 .neogate-panel .neogate-text i { font-style: normal; }
 .neogate-panel .neogate-answer { padding: 6px 12px; border-left: 3px solid
   var(--jp-border-color1, #999); }

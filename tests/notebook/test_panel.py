@@ -174,8 +174,10 @@ def typing(gw: ng.Gateway) -> ng.ComposePanel:
 def test_a_press_waits_for_what_was_typed_before_it(
     typing: ng.ComposePanel, sim: ng.SimulatedGateway
 ) -> None:
+    before = typing.asked
     press_on_the_page(typing.send_button)
     press_on_the_page(typing.send_button)  # impatient
+    assert typing.asked == before + 1  # a held Enter must not put off the answer for ever
     assert "for what was typed last" in typing.status_line.value
     assert not typing.send_button.disabled
     typing.to_field.set_state({"answered": typing.asked})
@@ -222,9 +224,12 @@ def test_a_press_whose_page_never_comes_back_does_not_hold_the_button(
     until(lambda: [sms.text for sms in sim.sent] == ["Dear f"])
 
 
-def test_a_press_whose_panel_was_closed_meanwhile_does_nothing(typing: ng.ComposePanel) -> None:
+def test_a_press_whose_panel_was_closed_meanwhile_does_nothing(
+    typing: ng.ComposePanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     press_on_the_page(typing.send_button)
     typing.retire()
+    monkeypatch.setattr(panel_module, "_STALE", 0.0)  # nor does it ask for another press
     answer(typing, typing.asked)
     assert "This panel was closed" in typing.status_line.value
     assert not typing._busy
