@@ -455,9 +455,10 @@ def _missed(copies: _Copies) -> dict[str, Any]:
             }
         )
     events = copies.frame("connections")
-    blind = gaps.explained(copies.runs, copies.ports, copies.frame("surveys"), events)
+    surveys = copies.frame("surveys")
+    blind = gaps.explained(copies.runs, copies.ports, surveys, events)
     together = gaps.together(blind)
-    noted = _noted(events)
+    noted = _noted(events, set(surveys["gateway"].astype("str")))
     longest = noted.sort_values("gap_s", ascending=False).head(_MOST_EVENTS)
     seen = {(str(r["gateway"]), int(r["port"])) for r in copies.ports.to_dict("records")}
     there = {
@@ -520,7 +521,7 @@ def _spent(copies: _Copies, blind: pd.DataFrame) -> dict[str, Any]:
     return {"spent": rows, "spent_kinds": [gaps.REASONS[kind] for kind in kinds]}
 
 
-def _noted(events: pd.DataFrame) -> pd.DataFrame:
+def _noted(events: pd.DataFrame, surveyed: set[str]) -> pd.DataFrame:
     """What the links noted, each loss once, when it was over; what `gaps` tells is left out."""
     rows = events[~events["event"].isin(["not_running", "asleep"])].astype(
         {"event": "str", "reason": "str", "gateway": "str"}
@@ -529,7 +530,8 @@ def _noted(events: pd.DataFrame) -> pd.DataFrame:
     over = (rows["event"] == "restored") & (links["event"].shift() == "lost")
     rows["reason"] = rows["reason"].where(~over, links["reason"].shift())
     told = (rows["event"] == "lost") & (links["event"].shift(-1) == "restored")
-    expected = rows["event"].isin(["connected", "closed"]) & (rows["reason"] == "")
+    came = rows["event"].isin(["connected", "closed"])
+    expected = came & ((rows["reason"] == "") | rows["gateway"].isin(surveyed))
     return rows[~(told | expected)].reset_index(drop=True)
 
 
