@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from neogate_lab.analysis import charts, comparison, findings, plots, summaries
+from neogate_lab.analysis import charts, comparison, findings, gaps, plots, summaries
 from neogate_lab.analysis.tables import fetch, utc
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.export import read_parquet
@@ -454,26 +454,12 @@ def _missed(copies: _Copies) -> dict[str, Any]:
                 "share": total / row["n"],
             }
         )
-    blind = copies.runs[copies.runs["kind"] == "blind"]
-    # When the whole gateway was not seen, that is one gap and not one a port.
-    gaps: Iterable[Any] = blind.groupby(["gateway", "start", "end"], observed=True, dropna=False)[
-        "port"
-    ]
-    together: list[dict[str, Any]] = [
-        {
-            "gateway": findings.readable(gateway),
-            "start": start,
-            "end": end,
-            "seconds": (end - start).total_seconds(),
-            "ports": _ranges(ports),
-        }
-        for (gateway, start, end), ports in gaps
-    ]
-    together.sort(key=lambda gap: (-(gap["seconds"] if gap["seconds"] == gap["seconds"] else 1e18),
-                                   gap["start"], gap["gateway"]))  # fmt: skip
     events = copies.frame("connections")
-    expected = events["event"].isin(["connected", "closed"]) & (events["reason"] == "")
-    noted = events[~expected]
+    surveys = copies.frame("surveys")
+    blind = gaps.explained(copies.runs, copies.ports, surveys, events)
+    together = gaps.together(blind)
+    noted = _noted(events, set(surveys["gateway"].astype("str")))
+    longest = noted.sort_values("gap_s", ascending=False).head(_MOST_EVENTS)
     seen = {(str(r["gateway"]), int(r["port"])) for r in copies.ports.to_dict("records")}
     there = {
         (str(gateway), int(port))
@@ -484,7 +470,16 @@ def _missed(copies: _Copies) -> dict[str, Any]:
     return {
         "lost": lost[:_MOST_PORTS],
         "lost_kinds": [findings.ERRORS[kind] for kind in kinds] + ["other"] * bool(len(other)),
-        "blind": together[:_MOST_BLIND],
+        **_spent(copies, blind),
+        "blind": [
+            {
+                **gap,
+                "gateway": findings.readable(gap["gateway"]),
+                "ports": _ranges(sorted(gap["ports"])),
+                "reason": gaps.REASONS[gap["reason"]],
+            }
+            for gap in together[:_MOST_BLIND]
+        ],
         "blind_next": together[_MOST_BLIND]["seconds"] if len(together) > _MOST_BLIND else None,
         "blind_total": len(together),
         "events": [
@@ -495,13 +490,49 @@ def _missed(copies: _Copies) -> dict[str, Any]:
                 "reason": findings.readable(row["reason"]),
                 "gap": row["gap_s"],
             }
-            for row in noted.head(_MOST_EVENTS).to_dict("records")
+            for row in longest.sort_index().to_dict("records")
         ],
         "events_total": len(noted),
         "unmeasured": [
             f"port {port} of {findings.readable(gateway)}" for gateway, port in sorted(there - seen)
         ],
     }
+
+
+def _spent(copies: _Copies, blind: pd.DataFrame) -> dict[str, Any]:
+    """Where each port's time went: measured, and not measured for which reason; it adds up."""
+    lost = blind.groupby(["gateway", "port", "reason"])["seconds"].sum()
+    kinds = [reason for reason in gaps.REASONS if (blind["reason"] == reason).any()]
+    rows = []
+    for row in copies.ports.head(_MOST_PORTS).to_dict("records") if kinds else []:
+        key = (str(row["gateway"]), row["port"])
+        whole = (row["last"] - row["first"]).total_seconds()
+        by_kind = [float(lost.get((*key, kind), 0.0)) for kind in kinds]
+        measured = whole - sum(by_kind)
+        rows.append(
+            {
+                "name": copies.port_name(*key),
+                "whole": whole,
+                "measured": measured,
+                "share": measured / whole if whole else float("nan"),
+                "kinds": by_kind,
+            }
+        )
+    return {"spent": rows, "spent_kinds": [gaps.REASONS[kind] for kind in kinds]}
+
+
+def _noted(events: pd.DataFrame, surveyed: set[str]) -> pd.DataFrame:
+    """What the links noted, each loss once, when it was over; what `gaps` tells is left out."""
+    rows = events[~events["event"].isin(["not_running", "asleep"])].astype(
+        {"event": "str", "reason": "str", "gateway": "str"}
+    )
+    links = rows.groupby("gateway")
+    over = (rows["event"] == "restored") & (links["event"].shift() == "lost")
+    rows["reason"] = rows["reason"].where(~over, links["reason"].shift())
+    told = (rows["event"] == "lost") & (links["event"].shift(-1) == "restored")
+    came = rows["event"].isin(["connected", "closed"])
+    expected = came & ((rows["reason"] == "") | rows["gateway"].isin(surveyed))
+    return rows[~(told | expected)].reset_index(drop=True)
 
 
 def _verdicts(copies: _Copies) -> dict[str, Any]:

@@ -529,3 +529,27 @@ def test_outages_with_a_longer_blind_time_between_them_stay_two():
     rows = [row(10 * t, registered=not 10 <= t < 30) for t in range(60)]
     rows[13:28] = [failed(10 * t) for t in range(13, 28)]
     assert list(findings.joined(summaries.outages(frame(rows)))["seconds"]) == [30, 20]
+
+
+def test_where_the_time_went_adds_up_and_each_gap_is_told_once(tmp_path):
+    rows = [row(t) for t in range(0, 1000, 10)]
+    rows += [failed(t, error="disconnected") for t in range(1000, 1600, 10)]
+    rows += [row(t) for t in [*range(1600, 2000, 10), *range(5600, 6001, 10)]]
+    both = [each | {"port": p, "span": p + 1} for each in rows for p in (1, 2)]
+    ran = {"gateway": "lab", "name": "s", "every_s": 10.0}
+    surveys = [
+        ran | {"time": at(0), "stopped_at": at(2000), "reason": "paused"},
+        ran | {"time": at(5600), "stopped_at": at(6001), "reason": "done"},
+    ]
+    connections = [
+        {"time": at(999), "gateway": "lab", "event": "lost", "reason": "reset by peer"},
+        {"time": at(1598), "gateway": "lab", "event": "restored", "gap_s": 599.0},
+    ]
+    page = made(tmp_path, signal=both, surveys=surveys, connections=connections)
+    text = Page(page).text.split("What was not measured")[-1]
+    assert "In all Measured Share survey paused no link" in text
+    # 6000 s = 1800 s measured + 3600 s paused + 600 s without a link
+    assert "port 1 1 h 40 min 30 min 30 % 1 h 10 min" in text
+    assert text.count("1 h survey paused") == text.count("10 min no link") == 1
+    assert text.count("reset by peer") == 1
+    assert "lost" not in text.split("Links to the gateways")[1].split("Networks")[0]
