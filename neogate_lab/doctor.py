@@ -165,6 +165,7 @@ def diagnose(
     Diagnosis
         Shows itself as a table; `Diagnosis.ok` is whether no step failed.
     """
+    password = Secret.of(password)
     return Diagnosis(
         list(
             examine(

@@ -97,7 +97,7 @@ def connect_all(
     >>> fleet = ng.connect_all(["lab", "10.0.0.5", {"target": "10.0.0.6", "name": "roof"}])
     >>> fleet.sample()
     """
-    password = Secret.of(password)
+    password, targets = Secret.of(password), _hidden(targets)
     common = {"username": username, "password": password, **settings}
     wanted = _resolved(targets, common)
     _check_files(len(wanted))
@@ -122,6 +122,15 @@ def connect_all(
             f"{listed(troubles)}"
         )
     return fleet
+
+
+def _hidden(targets: Any) -> Any:
+    """`targets`, their passwords kept out of tracebacks that show variables."""
+    if isinstance(targets, Mapping):
+        return {name: Secret.of(v) if name == "password" else v for name, v in targets.items()}
+    if isinstance(targets, Iterable) and not isinstance(targets, str):
+        return [_hidden(each) for each in targets]
+    return targets
 
 
 def _resolved(

@@ -91,6 +91,21 @@ def test_of_an_argument(settings: dict[str, object], tmp_path: Path) -> None:
         assert any(line.startswith("password = ") for line in told)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda given: ng.connect_all([given], store=":memory:"),
+        lambda given: ng.connect_all([given | {"usrname": "u"}], store=":memory:"),
+        lambda given: ng.connect_all(given, store=":memory:"),
+        lambda given: ng.diagnose(**given, timeout=-1),
+    ],
+    ids=["unreachable", "misspelt", "no list", "doctor"],
+)
+def test_of_a_dict_and_of_the_doctor(call: Callable[[dict[str, object]], object]) -> None:
+    told = failing(lambda: call({"target": "127.0.0.1:1", "username": "u", "password": SECRET}))
+    assert not [line for line in told if SECRET in line]
+
+
 def test_it_is_the_password_all_the_same() -> None:
     secret = Secret(SECRET)
     assert secret == SECRET

@@ -315,8 +315,10 @@ class _Difference:
         sides = [[pair[side] for pair in pairs] for side in (0, 1)]
         silent = [sum(each.silent for each in side if each is not None) for side in sides]
         whole = [p for p in pairs if all(s is not None and s.mean == s.mean for s in p)]
+        # A port whose single reading says nothing of its spread must not blind the others.
+        sure = [p for p in whole if all(s is not None and s.error == s.error for s in p)]
         a, b = (
-            _together([pair[side] for pair in whole or pairs if pair[side] is not None])
+            _together([pair[side] for pair in sure or whole or pairs if pair[side] is not None])
             for side in (0, 1)
         )
         middle = half = np.nan

@@ -181,8 +181,11 @@ def _as_option(name: str) -> Callable[[re.Match[str]], str]:
 
 def tell_unknown(store: ng.Store, gateways: Iterable[str]) -> None:
     """Name the gateways that a store has never heard of: what is asked of them is empty."""
+    asked = {*gateways}
+    if not asked:
+        return
     known = {*store.connections()["gateway"], *store.surveys()["gateway"]}
-    for name in sorted({*gateways} - known):
+    for name in sorted(asked - known):
         there = ", ".join(sorted(known)) or "none yet"
         typer.echo(
             f"neogate-lab: no gateway {plain(name)!r} is in the store; there is {plain(there)}",

@@ -256,7 +256,7 @@ class AsyncGateway:
             return
         self._closed = True
         stopping = [
-            asyncio.ensure_future(survey.stop(closing=True)) for survey in self._surveys.running
+            asyncio.ensure_future(survey.stop(closing=True)) for survey in self._surveys.close()
         ]
         # A stack, read upwards: when a step fails or is interrupted, the others are still taken.
         async with contextlib.AsyncExitStack() as steps:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from neogate_lab.errors import InvalidRequest
+from neogate_lab.errors import GatewayClosed, InvalidRequest
 from neogate_lab.link.clock import Clock
 from neogate_lab.link.ledger import Ledger, SurveyLock
 from neogate_lab.link.options import check_seconds
@@ -60,11 +60,17 @@ class SurveyDesk:
         self._record_gap = record_gap
         self._clock = clock
         self._surveys: list[AsyncSurvey] = []
+        self._closed = False
 
     @property
     def running(self) -> list[AsyncSurvey]:
         """Those that run, in the order in which they began."""
         return [survey for survey in self._surveys if survey.running]
+
+    def close(self) -> list[AsyncSurvey]:
+        """Begin none from now on; those that run."""
+        self._closed = True
+        return self.running
 
     async def begin(
         self,
@@ -188,6 +194,8 @@ class SurveyDesk:
             beside=beside,
             clock=self._clock,
         )
+        if self._closed:
+            raise GatewayClosed(f"{self._where} was closed; connect again")
         await survey.begin()
         if earlier is not None and earlier.reason in ("died", "closed", "failed"):
             gap = (self._clock.now() - earlier.stopped_at).total_seconds()

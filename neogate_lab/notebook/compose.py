@@ -131,7 +131,7 @@ class ComposePanel(PortPanel):
         self.cancel_button.on_click(self._pressed(self._not_confirmed))
         for field in (self.to_field, self.text_field, self.port_field):
             field.observe(lambda change: self._edited(), "value")
-        self._confirming = False
+        self._confirming, self._asked_for = False, ("", "", 0)
         self._count()
         self._update_controls()
         foot = widgets.Layout(justify_content="space-between", margin="0 0 0 54px")
@@ -179,21 +179,27 @@ class ComposePanel(PortPanel):
         if count <= self._confirm_above:
             self._send_sms()
             return
-        self._confirming = True
+        self._confirming, self._asked_for = True, self._written()
         self._update_controls()
         self._say("plain", f"{count} segments", f"are charged as {count} SMS. Send it?")
 
     def _confirmed(self) -> None:
         self._confirming = False
-        self._send_sms()
+        if self._written() == self._asked_for:
+            self._send_sms()
+        else:  # the page's last letters came with the press: nobody has agreed to them yet
+            self._send_or_confirm()
 
     def _not_confirmed(self) -> None:
         self._confirming = False
         self._update_controls()
         self._say("plain", "not sent")
 
+    def _written(self) -> tuple[str, str, int]:
+        return self.to_field.value.strip(), self.text_field.value, self._chosen_port()
+
     def _send_sms(self) -> None:
-        to, text, port = self.to_field.value.strip(), self.text_field.value, self._chosen_port()
+        to, text, port = self._written()
         # A key ties the steps below to one SMS: asking again can only return it, never send it.
         key = f"panel-{uuid4().hex}"
         entry = _Entry(key, datetime.now(UTC), to, text, port, gsm.segment(text).count)

@@ -239,6 +239,15 @@ def test_a_row_a_port_or_one_in_all():
     assert whole["n_independent_a"] == pytest.approx(each["n_independent_a"].sum())
 
 
+def test_a_port_of_one_reading_does_not_blind_the_others():
+    clear = sides(apart=6)
+    single = [row(0, 10, port=2, label="sill"), row(3600, 14, port=2, label="roof")]
+    (alone,) = ng.compare(frame(clear), "sill", "roof", overall=True).to_dict("records")
+    (whole,) = ng.compare(frame(clear + single), "sill", "roof", overall=True).to_dict("records")
+    for name in ("difference_db", "ci_low", "ci_high", "verdict"):
+        assert whole[name] == alone[name]
+
+
 def test_operators_on_different_ports_are_compared_in_all():
     rows = [each | {"network": "MegaFon"} for each in measured(1, seconds=3600, level=12)]
     rows += [each | {"network": "Beeline"} for each in measured(2, seconds=3600, level=16, port=2)]

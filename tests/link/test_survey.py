@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from neogate_lab.errors import ConnectionLost, InvalidRequest, NoAnswer, StoreError
+from neogate_lab.errors import ConnectionLost, GatewayClosed, InvalidRequest, NoAnswer, StoreError
 from neogate_lab.link.async_gateway import AsyncGateway
 from neogate_lab.link.memory import MemoryLedger
 from neogate_lab.link.survey import AsyncSurvey
@@ -484,6 +484,24 @@ async def test_a_gateway_that_never_told_its_ports_has_a_row_without_one(world: 
     await eventually(lambda: world.gw.status.startswith("down"))
     (row,) = await world.gw.sample("down")
     assert (row.ok, row.error, row.port, row.label) == (False, "disconnected", None, "down")
+
+
+async def test_a_gateway_closed_while_one_begins_is_not_measured(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = world.ledger.open_surveys
+
+    def close_meanwhile(gateway: str) -> Any:
+        closing.append(asyncio.ensure_future(world.gw.close()))
+        return look(gateway)
+
+    closing: list[asyncio.Future[None]] = []
+    monkeypatch.setattr(world.ledger, "open_surveys", close_meanwhile)
+    with pytest.raises(GatewayClosed, match="was closed; connect again"):
+        await world.gw.survey(name="late")
+    await asyncio.gather(*closing)
+    assert world.ledger.survey_lock("lab", "late").acquire()
+    assert world.ledger.tables.get("surveys", []) == []
 
 
 async def test_the_end_is_told_on_the_loop(world: World) -> None:
