@@ -67,7 +67,7 @@ def test_auto_spreads_over_the_ports_that_are_up(sim: ng.SimulatedGateway, gw: n
 def test_what_waits_on_a_port_that_goes_down_takes_another(
     sim: ng.SimulatedGateway, connect: Connect
 ) -> None:
-    gw = connect(sms_interval=1.0)
+    gw = connect(sms_interval=3.0)
 
     def unplug() -> None:
         eventually(lambda: list(gw.outbox(status="sent").port) == [1, 2, 3])
@@ -78,7 +78,8 @@ def test_what_waits_on_a_port_that_goes_down_takes_another(
     answer = send(gw, people(5, port=[1, 2, 3, "auto", "auto"]))  # planned for 1 and 2
     unplugging.join()
     assert list(answer.status) == ["sent"] * 5
-    assert list(answer.port) == [1, 2, 3, 1, 3]
+    assert list(answer.port[:4]) == [1, 2, 3, 1]
+    assert answer.port[4] in (1, 3)  # 3, unless port 1 had sent its second one by then
     assert {sms.to: sms.port for sms in sim.sent} == dict(zip(answer.to, answer.port, strict=True))
 
 
