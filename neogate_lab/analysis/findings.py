@@ -9,27 +9,19 @@ from typing import Any
 
 import pandas as pd
 
+from neogate_lab.analysis.quality import quality
+
 __all__ = [
     "ERRORS",
     "KINDS",
-    "STRENGTHS",
     "joined",
     "length",
     "negative",
     "pairs",
     "percent",
     "readable",
-    "strength",
     "verdict",
 ]
-
-STRENGTHS = (
-    (-73.0, "excellent", "−73 dBm or more (CSQ 20–31)"),
-    (-83.0, "good", "−83 to −74 dBm (CSQ 15–19)"),
-    (-93.0, "fair", "−93 to −84 dBm (CSQ 10–14)"),
-    (-200.0, "weak", "below −93 dBm (CSQ 0–9)"),
-)
-"""Words for a median; a habit of installers, not a standard."""
 
 ERRORS = {
     "no_answer": "no answer in time",
@@ -105,11 +97,6 @@ def length(seconds: float) -> str:
     )
     first = next(number for number, (count, _) in enumerate(units) if count)
     return " ".join(f"{count} {unit}" for count, unit in units[first : first + 2] if count)
-
-
-def strength(median_dbm: float) -> str:
-    """The word for a median signal strength, "" for none."""
-    return next((word for least, word, _ in STRENGTHS if median_dbm > least - 1), "")
 
 
 def pairs(labels: list[str]) -> list[tuple[str, str]]:
@@ -196,7 +183,7 @@ def verdict(
     if median != median:
         word, headline = "unclear", "Registered, but without a single signal value."
     else:
-        word = strength(median)
+        word = quality(median)
         headline = f"{word.capitalize()} signal: median {negative(median)} dBm"
         if port["p90_dbm"] - port["p10_dbm"] >= 1:
             low, high = negative(port["p10_dbm"]), negative(port["p90_dbm"])

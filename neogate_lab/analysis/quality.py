@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["NO_VALUE", "quality"]
+__all__ = ["BANDS", "NO_VALUE", "quality"]
 
 NO_VALUE = "no value"
 
-_BANDS = ((-70, "excellent"), (-85, "good"), (-100, "fair"))
+BANDS = (
+    (-70.0, "excellent", "−70 dBm or more (CSQ 22–31)"),
+    (-85.0, "good", "−85 to −71 dBm (CSQ 14–21)"),
+    (-100.0, "fair", "−100 to −86 dBm (CSQ 7–13)"),
+    (-200.0, "weak", "below −100 dBm (CSQ 0–6)"),
+)
+"""From how many dBm on a word holds, and the same in words."""
 
 
 def quality(rssi_dbm: float | None) -> str:
@@ -33,4 +39,4 @@ def quality(rssi_dbm: float | None) -> str:
     # By their names, so that no frame library is imported for a word.
     if rssi_dbm is None or str(rssi_dbm) in ("nan", "<NA>"):
         return NO_VALUE
-    return next((word for limit, word in _BANDS if rssi_dbm >= limit), "weak")
+    return next(word for limit, word, _ in BANDS if rssi_dbm >= limit)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from neogate_lab.analysis import charts, comparison, findings, gaps, plots, summaries
+from neogate_lab.analysis.quality import BANDS
 from neogate_lab.analysis.tables import fetch, utc
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.export import read_parquet
@@ -850,7 +851,7 @@ def _provenance(copies: _Copies) -> dict[str, Any]:
         ],
         "clocks": clocks,
         "untimed": int((off.isna() & (inbox["gateway_time"] != "")).sum()),
-        "strengths": findings.STRENGTHS,
+        "strengths": BANDS,
     }
 
 

@@ -507,15 +507,6 @@ def test_shares_never_read_as_all_or_nothing_when_they_are_not():
     ]
 
 
-@pytest.mark.parametrize(
-    ("dbm", "word"),
-    [(-51, "excellent"), (-73, "excellent"), (-75, "good"), (-83, "good"), (-85, "fair"),
-     (-93, "fair"), (-95, "weak"), (-113, "weak")],
-)  # fmt: skip
-def test_words_for_strengths(dbm, word):
-    assert findings.strength(dbm) == word
-
-
 def test_an_outage_that_failed_ticks_cut_is_told_as_one():
     rows = [row(10 * t, registered=not 10 <= t < 30) for t in range(60)]
     rows[20] = failed(200)

@@ -184,7 +184,7 @@ def test_a_press_waits_for_what_was_typed_before_it(
     assert not typing.send_button.disabled
     answer(typing, typing.asked, Text="Dear friend")
     assert typing.send_button.disabled
-    until(lambda: "<bdi>sent</bdi>" in typing.status_line.value)
+    until(lambda: "<bdi>sent</bdi>" in typing.status_line.value and not typing._busy)
     answer(typing, typing.asked)  # another page that shows it, too
     assert not typing._busy
     assert [sms.text for sms in sim.sent] == ["Dear friend"]
