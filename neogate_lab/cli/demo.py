@@ -110,8 +110,9 @@ def _converse(
 ) -> ng.Survey:
     """The demo's story, told while the survey runs."""
     started = time.monotonic()
+    every = min(10.0, duration / 20)
     survey = gateway.survey(
-        every=min(10.0, duration / 20),
+        every=every,
         duration=duration,
         label=_LABELS[0],
         name="survey",
@@ -125,7 +126,7 @@ def _converse(
         simulator.receive_sms(1, _LONG_SENDER, _LONG_TEXT, order=(3, 1, 2), doubled=(1,), gap=0.5)
         sms = gateway.wait_for_sms(contains=_LONG_TEXT, since="1m", timeout=10)
         say(f"received in {sms.parts} parts, out of order, one twice: {sms.text}")
-    _sleep_until(started + duration / 2)
+    _sleep_until(started + duration / 2 + every / 2)  # no tick between the antenna and its label
     with steps.attempt("the second label"):
         for port in gateway.ports:
             simulator.set_gain(port, _GAIN_DB)
