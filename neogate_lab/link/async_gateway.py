@@ -61,6 +61,8 @@ NOTE_SECONDS = 10.0
 """Between notes that somebody listens: so much too long is the gap after a crash."""
 CLOSE_GRACE = 1.0
 """Seconds that a survey's running tick gets to finish when the gateway is closed."""
+CANCELS = 5
+"""Times that a task is cancelled: a handler may swallow one, as Python 3.11's `wait_for` can."""
 
 
 class AsyncGateway:
@@ -278,9 +280,13 @@ class AsyncGateway:
             async with asyncio.timeout(CLOSE_GRACE):
                 await self._reports.join()
         others = self._tasks - {asyncio.current_task()}
+        for _ in range(CANCELS):
+            for task in others:
+                task.cancel()
+            if others:
+                _, others = await asyncio.wait(others, timeout=CLOSE_GRACE / CANCELS)
         for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+            logger.error("%s: %r did not end when it was closed", self._where, task.get_coro())
         for task in self._tasks:  # a handler that closes its own gateway is the last to end
             task.cancel()
 
@@ -890,7 +896,9 @@ class AsyncGateway:
             self._reports.task_done()
 
     async def _call_handlers(self) -> None:
-        while True:
+        task = asyncio.current_task()
+        assert task is not None
+        while not task.cancelling():  # a handler may have swallowed the cancel
             sms = await self._told.get()
             for name, handler in self._handlers.wanting(sms):
                 try:

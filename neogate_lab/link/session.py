@@ -378,7 +378,8 @@ class Session(asyncio.Protocol):
         """
         silent_since = self._last_packet
         with contextlib.suppress(TimeoutError, ConnectionLost):
-            await asyncio.wait_for(self.request(commands.ping(), what="a ping"), PROBE_TIMEOUT)
+            async with asyncio.timeout(PROBE_TIMEOUT):
+                await self.request(commands.ping(), what="a ping")
         if self._last_packet == silent_since and self.is_open:
             within = " within a packet" if self._parser.pending else ""
             self._fail(f"the gateway fell silent{within}")

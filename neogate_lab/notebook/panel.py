@@ -392,7 +392,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]
                     pause = _AFTER_ERROR
                     self._later(lambda shown=error: self._say_error(shown))  # type: ignore[misc]
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), pause)
+                    async with asyncio.timeout(pause):  # 3.11's wait_for can swallow a cancel
+                        await self._wake.wait()
 
         def ended(_: None, error: BaseException | None) -> None:
             if error is not None and not self._retired:

@@ -379,6 +379,32 @@ async def test_closing_ends_whatever_runs(sim: SimulatedGateway) -> None:
         gw.ussd_session(1)
 
 
+@pytest.mark.parametrize("swallows", [1, 1000])
+async def test_closing_ends_though_a_handler_swallows_its_cancel(
+    sim: SimulatedGateway, caplog: pytest.LogCaptureFixture, swallows: int
+) -> None:
+    gw = await gateway(sim).open()
+    began, enough, swallowed = asyncio.Event(), asyncio.Event(), 0
+
+    async def deaf(message: ReceivedSms) -> None:
+        nonlocal swallowed
+        began.set()
+        while swallowed < swallows and not enough.is_set():
+            try:
+                await enough.wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+
+    gw.on_sms(deaf)
+    sim.receive_sms(port=1, sender="900", text="a")
+    await began.wait()
+    async with asyncio.timeout(10):
+        await gw.close()
+    assert ("did not end" in caplog.text) == (swallows == 1000)
+    enough.set()
+    await eventually(lambda: not gw._tasks)
+
+
 async def test_closing_says_goodbye_on_every_session(sim: SimulatedGateway) -> None:
     async with gateway(sim) as gw:
         await gw.ussd("*114#", port=1)
