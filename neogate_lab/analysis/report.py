@@ -327,6 +327,10 @@ class _Copies:
         table = self.signal
         return table.filter((table.gateway == gateway) & table.port.isin([int(p) for p in ports]))
 
+    def held(self, table: Any) -> Any:
+        """A small part of the measurements in memory; it stands until the next is held."""
+        return self._connection.create_table("held", table, temp=True, overwrite=True)
+
     def port_name(self, gateway: object, port: object) -> str:
         return f"port {port}" + (f" · {findings.readable(gateway)}" if self.several else "")
 
@@ -625,13 +629,16 @@ def _comparisons(copies: _Copies) -> dict[str, Any]:
 
 
 def _thinned(copies: _Copies, labels: tuple[str, str]) -> tuple[Any, bool]:
-    """The rows of two labels; of many, stretches all over, that memory stays bounded."""
+    """The rows of two labels; of many, stretches all over, that memory stays bounded.
+
+    They are looked for once: several answers are made of them.
+    """
     table = copies.signal.filter(copies.signal.label.isin(labels))
     table = table.mutate(second=table.time.epoch_seconds().cast("int64"))
     known = copies.labels[copies.labels["label"].isin(labels)]
     rows = int(known["n"].sum())
     if rows <= _MOST_COMPARED:
-        return table, False
+        return copies.held(table), False
     kept = None
     for row in known.to_dict("records"):
         start = int(row["first"].timestamp())
@@ -639,7 +646,7 @@ def _thinned(copies: _Copies, labels: tuple[str, str]) -> tuple[Any, bool]:
         width = max(int(period * _MOST_COMPARED / rows), 1)
         mine = (table.label == row["label"]) & ((table.second - start) % period < width)
         kept = mine if kept is None else kept | mine
-    return table.filter(kept), True
+    return copies.held(table.filter(kept)), True
 
 
 def _history(copies: _Copies) -> dict[str, Any]:
@@ -763,7 +770,13 @@ def _availability(copies: _Copies) -> dict[str, Any]:
 
 def _networks(copies: _Copies) -> dict[str, Any]:
     found = summaries.operators(copies.signal)
-    changes = summaries.handovers(copies.signal)
+    places = found.groupby(["gateway", "port"], observed=True).size()
+    # Looking at neighbours takes memory by the row, as for `runs`; most ports need none of it.
+    changes = [
+        change
+        for gateway, port in places[places > 1].index
+        for change in summaries.handovers(copies.of(str(gateway), [port])).to_dict("records")
+    ]
     return {
         "networks": [
             {
@@ -780,7 +793,7 @@ def _networks(copies: _Copies) -> dict[str, Any]:
                 "before": findings.readable(row["before"]),
                 "after": findings.readable(row["after"]),
             }
-            for row in changes.head(_MOST_HANDOVERS).to_dict("records")
+            for row in changes[:_MOST_HANDOVERS]
         ],
         "handovers_total": len(changes),
     }

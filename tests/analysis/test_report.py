@@ -407,6 +407,25 @@ def test_long_histories_are_drawn_and_compared_in_parts(tmp_path, monkeypatch):
     assert "Measurements 1,440" in text
 
 
+def test_changes_of_network_are_looked_for_where_there_is_more_than_one(tmp_path, monkeypatch):
+    asked = []
+
+    def handovers(data):
+        asked.append(data)
+        return found(data)
+
+    found = summaries.handovers
+    monkeypatch.setattr(report.summaries, "handovers", handovers)
+    rows = [
+        row(10 * tick, port=port, network="TIM" if (port, tick) > (2, 3) and port == 2 else "MTS")
+        for tick in range(9)
+        for port in (1, 2, 3)
+    ]
+    text = Page(made(tmp_path, signal=rows)).text
+    assert "2026-11-20 08:00:40 MTS TIM 10 s" in text
+    assert len(asked) == 1
+
+
 def test_extremes_keep_each_stretchs_lowest_and_highest():
     rows = [row(10 * t, 5 + t % 6) for t in range(12)] + [failed(120), row(180, None)]
     drawn = summaries.extremes(frame(rows), 60).sort_values("time", ignore_index=True)
