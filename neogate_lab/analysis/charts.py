@@ -40,7 +40,7 @@ from neogate_lab.analysis.tables import Data, column_of, fetch, opened, utc
 
 __all__ = ["availability_strip", "comparison", "delivery", "distribution", "heatmap"]
 
-_MOST_DAYS = 62
+MOST_DAYS = 62
 _MOST_ROWS = 64
 
 _KINDS = {
@@ -86,7 +86,7 @@ def heatmap(data: Data, ax: Axes | None = None) -> Axes:
     hours = hours[hours["median_dbm"].notna()]
     days = hours["time"].dt.floor("D")
     last = days.max() if len(days) else pd.NaT
-    hours = hours[days > last - pd.Timedelta(days=_MOST_DAYS)]
+    hours = hours[days > last - pd.Timedelta(days=MOST_DAYS)]
     if hours.empty:
         return _empty(ax, "no signal values")
     first = hours["time"].min().floor("D")
