@@ -150,7 +150,7 @@ def distribution(data: Data, by: str = "label", ax: Axes | None = None) -> Axes:
         top = max(top, float((part["count"] / part["count"].sum()).max()))
     for number, name in enumerate(rows):
         part = counts[counts[by] == name]
-        share = part["count"] / part["count"].sum() / top * 0.85
+        share = part["count"] / part["count"].sum() / top * 0.72
         base = len(rows) - 1 - number
         known = part["value"].notna()
         ax.bar(part["value"][known], share[known], 1.7, bottom=base, color=PALETTE[0])
@@ -177,6 +177,10 @@ def distribution(data: Data, by: str = "label", ax: Axes | None = None) -> Axes:
             [silent_at, *scale],
             ["no value", *map(minus, scale)],
         )
+    else:
+        room = max(3.0, 10 - (high - low) / 2)  # one value should not look like a spread of them
+        ax.set_xlim(low - room, high + room)
+        ax.xaxis.set_major_locator(MaxNLocator(9, integer=True, steps=[1, 2, 5, 10]))
     ax.set_xlabel("received signal strength (dBm); the line is the median")
     _left_out(ax, len(shown) - len(rows))
     _bare(ax, "top", "right", "left")

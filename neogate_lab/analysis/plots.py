@@ -383,7 +383,7 @@ def _draw_lanes(ax: Axes, found: Sequence[Track], several: bool, dark: Sequence[
     row_names(ax, [line.caption for line in lines], bottoms + lane / 2)
     ax.tick_params(axis="y", which="major", pad=30 if marks else 4)
     _dress(ax, shown)
-    ax.set_ylabel(f"received signal strength (dBm); a lane is {span / 0.8:.0f} dB high")
+    ax.set_ylabel(f"received signal strength (dBm)\na lane is {span / 0.8:.0f} dB high")
     if len(found) > len(shown):
         dark = [f"{len(found) - len(shown)} more ports have no room here", *dark]
     legend_above(ax, *_entries([], shown, labels.key(), dark))

@@ -871,7 +871,9 @@ def _seen(found: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     )
     rows["ports"] = line["port"].agg(_ranges)
     rows["share"] = rows["n"] / rows.groupby(keys, observed=True)["n"].transform("sum")
-    return rows.reset_index()
+    rows = rows.reset_index()
+    rows["network"] = rows["network"].astype("str").replace("", "not told")
+    return rows
 
 
 def _messages(copies: _Copies) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import re
 from html.parser import HTMLParser
 
@@ -182,6 +183,90 @@ def test_a_long_gateways_name_stands_once_above_its_ports_in_each_table(tmp_path
     assert (glance.count(long), numbers.count(long)) == (2, 1)
 
 
+def fleet_rows():
+    """Three gateways of eight ports: one port weak, one without a SIM, one away for a while."""
+    rows = [
+        row(10 * t, 15, gateway=g, port=p, network="MTS" if p % 2 else "TIM")
+        for t in range(60)
+        for g in ("attic", "lab", "roof")
+        for p in range(1, 9)
+    ]
+    for each in rows:
+        if (each["gateway"], each["port"]) == ("lab", 3):
+            each |= {"registered": False, "rssi_dbm": None, "signal": None, "state": "No SIM"}
+        elif (each["gateway"], each["port"]) == ("roof", 8):
+            each |= {"signal": 3, "rssi_dbm": -107}
+        elif (each["gateway"], each["port"]) == ("attic", 2) and at(100) <= each["time"] < at(200):
+            each |= {"registered": False, "rssi_dbm": None, "signal": None}
+    return [
+        each if n % 48 else failed(10 * (n // 24), gateway="attic") for n, each in enumerate(rows)
+    ]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    return made(
+        tmp_path_factory.mktemp("fleet"),
+        options={"redact": None},
+        signal=fleet_rows(),
+        outbox=[
+            each | {"gateway": g, "id": g + each["id"]} for each in OUTBOX for g in ("attic", "lab")
+        ],
+        identities=[
+            {
+                "time": at(0),
+                "gateway": "lab",
+                "port": p,
+                "model": "SIM840W",
+                "imei": f"3539480412345{p}0",
+            }
+            for p in (1, 2, 3, 5)
+        ],
+    )
+
+
+def test_a_fleet_is_told_by_gateway_and_the_ports_that_stand_out_one_by_one(fleet):
+    text = Page(fleet).text
+    verdicts = text[text.index("Gateways at a glance") : text.index("The numbers behind it")]
+    assert "lab 8 7 good, 1 not registered 100 % 87.5 % 0 –" in verdicts
+    assert "roof 8 7 good, 1 weak 100 % 100 % 0 –" in verdicts
+    assert "20 ports of 24 stand in the table below only" in verdicts
+    assert re.findall(r"(?:attic|lab|roof) port \d", verdicts) == [
+        "attic port 1",  # of which half failed
+        "lab port 3",
+        "roof port 8",
+    ]
+    assert "port 2 fair" not in verdicts
+    assert "1 outage, 1 min 40 s" in verdicts
+
+
+def test_tables_of_a_fleet_have_a_row_a_gateway(fleet):
+    text = Page(fleet).text
+    assert "Gateway no answer in time of all attic 30 6.2 %" in text
+    assert "attic MTS 1, 3, 5, 7" in text
+    assert "lab MTS 1, 5, 7 180 42.9 % −83" in text
+    assert "SMS to send Gateway" in text
+    assert "attic 3 2 1 0 0 0 3 66.7 % 3 s 3 s" in text
+    assert "lab 1–3, 5 SIM840W" in text
+
+
+def test_ports_that_were_never_registered_are_told_apart_from_outages(fleet, tmp_path):
+    text = Page(fleet).text
+    assert "Ports 24 1 never registered" in text
+    assert "Outages 1 " in text
+    assert "1 outage, 1 min 40 s in all ports together" in text
+    assert "1 port that was never registered is not counted." in text
+    dark = [row(10 * t, None, port=p, registered=False) for t in range(9) for p in (1, 2)]
+    assert "2 ports were never registered" not in Page(made(tmp_path, signal=dark)).text
+    assert "No port was ever registered." in Page(made(tmp_path, signal=dark)).text
+
+
+def test_where_nothing_was_answered_no_outage_could_be_seen(tmp_path):
+    text = Page(made(tmp_path, signal=[failed(10 * t) for t in range(9)])).text
+    assert "No measurement was answered, so no outage could be seen." in text
+    assert "No port showed a value, so there is nothing to draw." in text
+
+
 def test_labels_are_compared_in_a_sentence(whole):
     text = Page(whole).text
     assert "roof compared with sill" in text
@@ -248,7 +333,15 @@ def test_nothing_is_loaded_and_nothing_runs(whole):
 
 def test_it_can_be_read_without_seeing_it(whole):
     page = Page(whole)
-    assert all(len(each["alt"]) > 30 for each in page.all("img"))
+    told = [each["alt"] for each in page.all("img")]
+    assert any(re.search(r"Medians: port 1 −\d+ dBm, port 2 none\.", each) for each in told)
+    assert any(re.search(r"Medians of port 1: sill −\d+ dBm, roof −\d+ dBm", each) for each in told)
+    assert any("registered: port 1 98.3 %, port 2 0 %." in each for each in told)
+    assert any(re.search(r"roof is 8\.\d dB better", each) for each in told)
+    assert any("Of 3, 2 were sent and 1 failed." in each for each in told)
+    headings = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert all(later <= before + 1 for before, later in itertools.pairwise(headings))
+    assert len(page.all("main")) == 1
     anchors = {each["href"][1:] for each in page.all("a")}
     assert anchors == {each["id"] for each in page.all("section")}
     assert len(page.all("h1")) == 1
