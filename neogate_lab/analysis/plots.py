@@ -1,7 +1,11 @@
 """Signal histories as pictures; they draw what was measured, and never what lies between.
 
 Figures are made without pyplot, so that nothing stays behind in its global state. Every picture is
-an ordinary `Axes` that notebooks show by itself; ``ax.figure.savefig("signal.png")`` keeps it.
+an ordinary `Axes` that notebooks show by itself. To keep one, draw it on your own::
+
+    figure, ax = plt.subplots(layout="constrained")
+    plots.signal_history(frame, ax=ax)
+    figure.savefig("signal.png")
 """
 
 from __future__ import annotations

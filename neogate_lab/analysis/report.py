@@ -97,9 +97,10 @@ def write_report(
 ) -> Path | str:
     """Write a report of what was measured as one self-contained HTML file, whole or not at all.
 
-    It tells what was measured and what was not, a verdict a port, comparisons of all labels,
-    outages, networks, numbers of messages, the method and where everything comes from; texts of
-    messages are never in it. It prints well, needs no script, and loads nothing.
+    It tells what was measured and what was not, a verdict a port (of more than 16, of those that
+    stand out), comparisons of labels, outages, networks, numbers of messages, the method and where
+    everything comes from; texts of messages are never in it. It prints well, needs no script, and
+    loads nothing.
 
     Parameters
     ----------
