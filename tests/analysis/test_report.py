@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from typer.testing import CliRunner
 
 from neogate_lab.analysis import findings, report, summaries
@@ -388,11 +389,46 @@ def planted(what):
     return tables
 
 
-def test_numbers_identities_and_pins_are_hidden_wherever_they_stand(tmp_path):
+@pytest.mark.parametrize("redact", ["all", "numbers"])
+@pytest.mark.parametrize("gateways", [1, 3])
+def test_numbers_identities_and_pins_are_hidden_wherever_they_stand(
+    tmp_path, monkeypatch, redact, gateways
+):
     number, imsi, pin = "+390123456789", "250021234567890", "4821"
-    text = made(tmp_path, **planted(f"call {number}, imsi {imsi}, pin {pin}"))
+    rows = planted(f"call {number}, imsi {imsi}, pin {pin}")
+    if gateways > 1:  # enough for tables by gateway
+        rows["signal"] = [
+            each | {"gateway": f"{g} {each['gateway']}", "port": p}
+            for each in rows["signal"]
+            for g in range(gateways)
+            for p in range(1, 9)
+        ]
+    drawn = []
+
+    def picture(ax, alt, caption):
+        drawn.extend(text.get_text() for text in ax.figure.findobj(Text))
+        return made_of(ax, alt, caption)
+
+    made_of = report._picture
+    monkeypatch.setattr(report, "_picture", picture)
+    text = made(tmp_path, options={"redact": redact}, **rows)
+    pictures = PICTURE.findall(text)
+    assert pictures
+    assert drawn
+    for each in pictures:
+        png = base64.b64decode(each.partition(",")[2])
+        assert set(chunks(png)) <= {b"IHDR", b"pHYs", b"IDAT", b"IEND"}  # no words beside pixels
     for secret in (number, number[1:], number[4:], imsi, pin):
         assert secret not in Page(text).source
+        assert secret not in "\n".join(drawn)
+
+
+def chunks(png):
+    """The kinds of the parts of a PNG file."""
+    place = 8
+    while place < len(png):
+        yield png[place + 4 : place + 8]
+        place += 12 + int.from_bytes(png[place : place + 4], "big")
 
 
 def test_the_gateway_is_hidden_by_default_and_shown_when_asked_for(tmp_path):
