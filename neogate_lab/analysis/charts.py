@@ -41,6 +41,7 @@ from neogate_lab.analysis.tables import Data, column_of, fetch, opened, utc
 __all__ = ["availability_strip", "comparison", "delivery", "distribution", "heatmap"]
 
 MOST_DAYS = 62
+_NAMED_DAYS = 31
 _MOST_ROWS = 64
 
 _KINDS = {
@@ -94,7 +95,8 @@ def heatmap(data: Data, ax: Axes | None = None) -> Axes:
     grid = np.full((int(row.max()) + 1, 24), np.nan)
     grid[row, hours["time"].dt.hour.to_numpy()] = hours["median_dbm"].to_numpy()
     if ax is None:
-        ax = own_axes(1.6 + 0.24 * max(len(grid), 5))
+        high = 0.24 if len(grid) <= _NAMED_DAYS else 0.12  # on a page, too, names can be read
+        ax = own_axes(1.6 + high * max(len(grid), 5))
     low, high = np.nanmin(grid), np.nanmax(grid)
     room = max(0.0, 10 - (high - low)) / 2  # a step or two should not look like day and night
     mesh = ax.pcolormesh(
@@ -104,7 +106,7 @@ def heatmap(data: Data, ax: Axes | None = None) -> Axes:
     ax.invert_yaxis()
     ax.xaxis.set_major_locator(MultipleLocator(3))
     names = [(first + pd.Timedelta(days=day)).strftime("%a %d %b") for day in range(len(grid))]
-    step = 1 + (len(names) - 1) // 31
+    step = 1 + (len(names) - 1) // _NAMED_DAYS
     ax.set_yticks(np.arange(len(names))[::step] + 0.5, names[::step], fontsize=SMALL)
     ax.set_xlabel("hour of the day (UTC)")
     ax.figure.colorbar(mesh, ax=ax, label="median signal\nstrength (dBm)", pad=0.02)

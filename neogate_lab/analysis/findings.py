@@ -54,6 +54,9 @@ _MOSTLY = 0.99
 _LONGEST = 240
 """Letters of a name or sentence that are shown."""
 
+_ROUNDED = ((86400, 3600), (3600, 60), (0, 1))
+"""From so many seconds on, lengths are told to so many."""
+
 _FEW = 8
 """Independent readings below which a word for a port's strength is a snapshot."""
 
@@ -77,7 +80,7 @@ def negative(number: float, places: int = 0) -> str:
     if number != number:
         return "–"
     shown = f"{number:,.{places}f}"
-    return ("0" if float(shown.replace(",", "")) == 0 and places == 0 else shown).replace("-", "−")
+    return (shown.lstrip("-") if not float(shown.replace(",", "")) else shown).replace("-", "−")
 
 
 def percent(share: float) -> str:
@@ -100,7 +103,8 @@ def length(seconds: float) -> str:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
         return f"{seconds:.3g} s"
-    left = timedelta(seconds=round(seconds))
+    least = next(unit for above, unit in _ROUNDED if seconds >= above)
+    left = timedelta(seconds=round(seconds / least) * least)
     units = (
         (left.days, "d"),
         (left.seconds // 3600, "h"),

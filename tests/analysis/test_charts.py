@@ -123,6 +123,14 @@ def test_the_heatmap_has_an_hour_a_cell_and_leaves_unmeasured_hours_out():
     }  # fmt: skip
 
 
+def test_two_months_of_a_heatmap_fit_a_page_and_name_every_second_day():
+    rows = [row(86400 * day, 15) for day in range(70)]
+    ax = plots.heatmap(frame(rows))
+    assert ax.figure.get_figheight() < 10
+    assert len(ax.get_yticks()) == 31
+    assert ax.get_ylim() == (62, 0)
+
+
 def test_the_distribution_counts_no_value_beside_the_scale():
     rows = [row(t, 15, label="roof") for t in range(6)] + [
         row(t + 6, None, label="roof") for t in range(2)

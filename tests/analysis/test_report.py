@@ -638,12 +638,18 @@ def test_the_command_writes_it(tmp_path):
         (60, "1 min"),
         (3599.9, "1 h"),
         (7500, "2 h 5 min"),
+        (7199, "2 h"),
         (86400 * 3 + 60, "3 d"),
+        (86400 * 365 - 10, "365 d"),
         (float("nan"), "–"),
     ],
 )
 def test_lengths_of_time_in_words(seconds, words):
     assert findings.length(seconds) == words
+
+
+def test_nothing_is_never_less_than_nothing():
+    assert [findings.negative(-0.04, places) for places in (0, 1, 2)] == ["0", "0.0", "−0.04"]
 
 
 def test_shares_never_read_as_all_or_nothing_when_they_are_not():
