@@ -799,7 +799,7 @@ def _hours(data: Any, whose: str) -> _Picture:
 
 
 def _availability(copies: _Copies) -> dict[str, Any]:
-    out = copies.outages
+    out, seen = copies.outages, copies.registered
     last = copies.ports.set_index(["gateway", "port"])["last"]
     rows = []
     for row in out.to_dict("records"):
@@ -838,8 +838,8 @@ def _availability(copies: _Copies) -> dict[str, Any]:
         "strips": strips,
         "outages": rows[:_MOST_OUTAGES],
         "outages_total": len(rows),
-        "never_registered": int((copies.registered["n_registered"] == 0).sum()),
-        "answered": bool((copies.registered["n_answered"] > 0).any()),
+        "never_registered": int(((seen["n_registered"] == 0) & (seen["n_answered"] > 0)).sum()),
+        "answered": bool((seen["n_answered"] > 0).any()),
         "outages_seconds": sum(row["seconds"] for row in rows),
     }
 

@@ -265,6 +265,7 @@ def test_ports_that_were_never_registered_are_told_apart_from_outages(fleet, tmp
 def test_where_nothing_was_answered_no_outage_could_be_seen(tmp_path):
     text = Page(made(tmp_path, signal=[failed(10 * t) for t in range(9)])).text
     assert "No measurement was answered, so no outage could be seen." in text
+    assert "never registered" not in text  # nobody knows
     assert "No port showed a value, so there is nothing to draw." in text
 
 
