@@ -344,6 +344,8 @@ def test_it_can_be_read_without_seeing_it(whole):
     headings = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
     assert all(later <= before + 1 for before, later in itertools.pairwise(headings))
     assert len(page.all("main")) == 1
+    wide = [each for each in page.all("div") if each.get("class") == "table"]
+    assert all(each.get("tabindex") == "0" for each in wide)  # by which keys can scroll it
     anchors = {each["href"][1:] for each in page.all("a")}
     assert anchors == {each["id"] for each in page.all("section")}
     assert len(page.all("h1")) == 1
