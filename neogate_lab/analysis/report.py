@@ -589,7 +589,7 @@ def _noted(events: pd.DataFrame, surveyed: set[str]) -> pd.DataFrame:
 
 def _verdicts(copies: _Copies) -> dict[str, Any]:
     if not copies.rows:
-        return {"verdicts": [], "verdicts_total": 0, "told": [], "glance": []}
+        return {"verdicts": [], "verdicts_total": 0, "told": [], "told_total": 0, "glance": []}
     share = copies.registered.drop(columns=["n", "availability"])
     answers = copies.strength.merge(share, on=["gateway", "port"])
     labels, told = copies.by_label
@@ -613,6 +613,7 @@ def _verdicts(copies: _Copies) -> dict[str, Any]:
         "verdicts": rows[:_MOST_PORTS],
         "verdicts_total": len(rows),
         "told": chosen[:_MOST_PORTS],
+        "told_total": len(chosen),
         "glance": _glance(rows) if copies.several else [],
     }
 

@@ -241,6 +241,13 @@ def test_a_fleet_is_told_by_gateway_and_the_ports_that_stand_out_one_by_one(flee
     assert "1 outage, 1 min 40 s" in verdicts
 
 
+def test_more_ports_that_stand_out_than_are_told_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "_MOST_PORTS", 2)
+    text = Page(made(tmp_path, signal=fleet_rows())).text
+    assert "20 ports of 24 stand in the table below only" in text
+    assert "2 more such ports are not listed; there are 4 in all." in text
+
+
 def test_tables_of_a_fleet_have_a_row_a_gateway(fleet):
     text = Page(fleet).text
     assert "Gateway no answer in time of all attic 30 6.2 %" in text
