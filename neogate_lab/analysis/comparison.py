@@ -118,8 +118,9 @@ def compare(data: Data, a: Any, b: Any, by: str = "label", overall: bool = False
         weakest there is, would change the verdict, it says that it can't tell. Where many readings
         stand at an end of the scale (-113, -51 dBm), beyond which no difference shows, "roof is at
         least 8 dB better" is all that it says; "roof is better, nobody knows by how much" where
-        roof stood at the weak end or the other at the strong one; or that it can't tell. Several
-        gateways, or ports, in one row are shown as none.
+        roof stood at the weak end or the other at the strong one; or that it can't tell, and what
+        would help (an attenuator, a better antenna). Several gateways, or ports, in one row are
+        shown as none.
 
     Raises
     ------
@@ -224,6 +225,11 @@ class _Moment:
     def at_end(self) -> bool:
         """Whether many readings stand at an end of the scale."""
         return self.at_low or self.at_high
+
+    @property
+    def stuck(self) -> bool:
+        """Whether so many do that more of them would not help."""
+        return self.median <= _WEAKEST or self.median >= _STRONGEST
 
 
 Moments = dict[tuple[Any, ...], _Moment]
@@ -408,8 +414,11 @@ def _sentence(a: str, b: str, plain: _Difference, weak: _Difference) -> str:
             f"{better} is {abs(plain.middle):.{places}f} dB better, 95 % interval "
             f"{low:.{places}f} to {high:.{places}f}, from {count} independent readings"
         )
-    if plain.result == "same" and at_end:
-        return f"can't tell: {at_end} stood at an end of the scale, where no difference shows"
+    if at_end and (plain.result == "same" or plain.a.stuck or plain.b.stuck):
+        ends = (plain.a.at_high or plain.b.at_high, plain.a.at_low or plain.b.at_low)
+        remedies = ("an attenuator", "a better antenna")
+        with_it = " or ".join(each for end, each in zip(ends, remedies, strict=True) if end)
+        return f"can't tell: {at_end} stood at an end of the scale: measure again with {with_it}"
     if plain.result == "same":
         most = np.ceil((abs(plain.middle) + plain.half) * 2) / 2
         return f"no difference seen: less than {most:g} dB"
