@@ -26,7 +26,7 @@ minutes  refresh  covered       false alarm  6 dB seen   half (dB)     naive
 
 None of the 135 cells covers less than 93 %. What is above 97 % is chance (96 % in 10,000 runs), but
 for ten readings a side of 0.4 CSQ without memory (97.3 %). Where ten readings that remember stand
-beside a long side, 90-92 % are covered. "naive" is the coverage of counting every reading. All
+beside a long side, 89-92 % are covered. "naive" is the coverage of counting every reading. All
 cells, and why it isn't 95 % everywhere: benchmarks/coverage.md.
 """
 
