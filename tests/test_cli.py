@@ -57,6 +57,7 @@ def test_help_names_every_command_and_the_one_to_start_with():
     result = run("--help")
     assert result.exit_code == 0
     assert "Start with `neogate-lab demo`" in result.output
+    assert "The exit status is 0 if" in result.output
     for command in ("demo", "simulate", "spans"):
         assert re.search(rf"^  {command} +[A-Z].*\.$", result.output, re.MULTILINE)
         told = run(command, "--help")
