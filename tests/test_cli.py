@@ -82,6 +82,20 @@ def test_an_interrupt_leaves_with_130(monkeypatch):
     assert (result.exit_code, result.stderr) == (130, "neogate-lab: interrupted\n")
 
 
+def test_an_interrupt_before_it_has_begun_shows_no_traceback():
+    code = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'neogate_lab.cli.base':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from neogate_lab.cli import app"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
 def test_spans_shows_the_ports(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with ng.SimulatedGateway(ports=4, seed=7) as sim:
