@@ -57,6 +57,7 @@ def test_help_names_every_command_and_the_one_to_start_with():
     result = run("--help")
     assert result.exit_code == 0
     assert "Start with `neogate-lab demo`" in result.output
+    assert "The exit status is 0 if" in result.output
     for command in ("demo", "simulate", "spans"):
         assert re.search(rf"^  {command} +[A-Z].*\.$", result.output, re.MULTILINE)
         told = run(command, "--help")
@@ -79,6 +80,20 @@ def test_an_interrupt_leaves_with_130(monkeypatch):
     monkeypatch.setattr(ng, "connect", interrupted)
     result = run("spans", "127.0.0.1")
     assert (result.exit_code, result.stderr) == (130, "neogate-lab: interrupted\n")
+
+
+def test_an_interrupt_before_it_has_begun_shows_no_traceback():
+    code = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'neogate_lab.cli.base':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from neogate_lab.cli import app"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (130, b"")
 
 
 def test_spans_shows_the_ports(tmp_path, monkeypatch):

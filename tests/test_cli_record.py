@@ -348,6 +348,13 @@ def test_export_and_report_check_their_filters_alike(
     assert list(tmp_path.iterdir()) == [store]
 
 
+def test_times_in_the_wrong_order_are_shown_as_times(store: Path, tmp_path: Path) -> None:
+    times = ("--since", "2027-01-01", "--until", "2026-01-01")
+    result = run("export", store, tmp_path / "x.csv", *times)
+    assert result.exit_code == 1
+    assert "--since '2027-01-01 00:00:00+00:00' is later than --until '2026" in result.stderr
+
+
 @pytest.mark.parametrize(("command", "file"), [("export", "x.csv"), ("report", "x.html")])
 def test_a_gateway_that_is_not_in_the_store_is_named(
     store: Path, tmp_path: Path, command: str, file: str

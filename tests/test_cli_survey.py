@@ -134,6 +134,27 @@ def test_what_cannot_be_done_is_one_line(
     assert result.stdout == ""
 
 
+def test_a_plot_that_cannot_be_written_costs_no_summary(
+    sim: ng.SimulatedGateway, tmp_path: Path
+) -> None:
+    (tmp_path / "x.png").mkdir()
+    once = ("--store", tmp_path / "lab", "--every", "0.2", "--duration", "0.2")
+    result = run(sim, *once, "--plot", tmp_path / "x.png")
+    assert result.exit_code == 1
+    assert "1 of 1 ticks" in result.stdout
+    assert "x.png" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_plot_may_lie_in_the_home_folder(
+    sim: ng.SimulatedGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    once = ("--store", tmp_path / "lab", "--every", "0.2", "--duration", "0.2")
+    assert run(sim, *once, "--plot", "~/x.png").exit_code == 0
+    assert (tmp_path / "x.png").is_file()
+
+
 @pytest.mark.parametrize("option", ["--every", "--duration"])
 def test_a_period_that_is_none_is_named_with_its_option(
     sim: ng.SimulatedGateway, tmp_path: Path, option: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import unicodedata
 from datetime import UTC
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgba
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FAINT",
     "GREY",
+    "GRID",
     "HATCHES",
     "HEIGHT",
     "MOST_LANES",
@@ -33,6 +36,7 @@ __all__ = [
     "families",
     "gateway_name",
     "inches",
+    "left_to_right",
     "legend_above",
     "minus",
     "note",
@@ -41,13 +45,15 @@ __all__ = [
     "rows_high",
     "shortened",
     "time_axis",
+    "tone",
 ]
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 """Okabe and Ito's colours for colour-blind readers; their yellow is too faint for a line."""
 
-GREY = "#555555"
-FAINT = "#bbbbbb"
+GREY, FAINT, GRID = 0.667, 0.267, 0.106
+"""How far from the ground, 0, to ink, 1: see `tone`."""
+
 TINTS = ("#cfdfec", "#f6eed8", "#bfd6b6", "#f3dfe8")
 """Light and dark in turns, so that neighbours differ on paper too."""
 
@@ -61,6 +67,15 @@ MOST_LANES = 100
 _LEAST_SIZE = 5.0
 _ROWS_AT_EASE = 12
 _WORDS_WIDE = 1.25
+
+
+def tone(ax: Axes, share: float) -> str:
+    """A grey between the ground of the axes, 0, and ink on it, 1; the ground may be dark."""
+    faces = (ax.get_facecolor(), ax.figure.get_facecolor(), "white")
+    red, green, blue, _ = next(face for face in map(to_rgba, faces) if face[3])
+    ink = float(red + green + blue < 1.5)
+    red, green, blue = ((1 - share) * part + share * ink for part in (red, green, blue))
+    return to_hex((red, green, blue))
 
 
 def shortened(text: str, most: int) -> str:
@@ -135,7 +150,7 @@ def note(ax: Axes, text: str) -> None:
         ha="center",
         va="center",
         fontsize=12,
-        color=GREY,
+        color=tone(ax, GREY),
         fontfamily=families(),
         parse_math=False,
     )
@@ -210,6 +225,12 @@ def families() -> list[str]:
 def _more_fonts() -> tuple[str, ...]:
     installed = set(fontManager.get_font_names())
     return tuple(name for name in _MORE_FONTS if name in installed)
+
+
+def left_to_right(text: str) -> str:
+    """Keep the order of our words around a stranger's that are written from right to left."""
+    turned = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in text)
+    return "\N{LEFT-TO-RIGHT MARK}" + text if turned else text
 
 
 def drawable(text: str) -> str:

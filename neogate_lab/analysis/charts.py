@@ -20,13 +20,16 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 from neogate_lab.analysis import comparison as comparisons
 from neogate_lab.analysis import summaries
 from neogate_lab.analysis.canvas import (
+    FAINT,
     GREY,
+    GRID,
     MOST_LANES,
     PALETTE,
     SMALL,
     drawable,
     families,
     gateway_name,
+    left_to_right,
     legend_above,
     minus,
     note,
@@ -35,6 +38,7 @@ from neogate_lab.analysis.canvas import (
     rows_high,
     shortened,
     time_axis,
+    tone,
 )
 from neogate_lab.analysis.tables import Data, column_of, fetch, opened, utc
 
@@ -48,9 +52,10 @@ _KINDS = {
     "not_registered": ("#D55E00", "xx", "not registered"),
     "down": ("#E69F00", "//", "down"),
     "no_sim": ("#CC79A7", "\\\\", "no SIM"),
-    "power_off": ("#000000", "", "power off"),
     "blind": ("#dddddd", "....", "nobody measured"),
 }
+"""Besides `power_off`, which is ink."""
+
 _REGISTERED = "#56B4E9"
 
 _UNKNOWN = 0
@@ -97,6 +102,7 @@ def heatmap(data: Data, ax: Axes | None = None) -> Axes:
     if ax is None:
         high = 0.24 if len(grid) <= _NAMED_DAYS else 0.12  # on a page, too, names can be read
         ax = own_axes(1.6 + high * max(len(grid), 5))
+    ax.set_facecolor("white")  # unlike the darkest colour on any ground
     low, high = np.nanmin(grid), np.nanmax(grid)
     room = max(0.0, 10 - (high - low)) / 2  # a step or two should not look like day and night
     mesh = ax.pcolormesh(
@@ -157,15 +163,16 @@ def distribution(data: Data, by: str = "label", ax: Axes | None = None) -> Axes:
         known = part["value"].notna()
         ax.bar(part["value"][known], share[known], 1.7, bottom=base, color=PALETTE[0])
         if (~known).any():
-            ax.bar(silent_at, share[~known].sum(), 1.7, bottom=base, color="white",
+            ax.bar(silent_at, share[~known].sum(), 1.7, bottom=base, color=tone(ax, 0),
                    edgecolor=PALETTE[0], hatch="///", linewidth=1)  # fmt: skip
         if known.any():
             middle = _weighted_median(part["value"][known], part["count"][known])
-            ax.plot([middle, middle], [base, base + 0.9], color="black", linewidth=1.4)
+            ax.plot([middle, middle], [base, base + 0.9], color=tone(ax, 1), linewidth=1.4)
             ax.annotate(minus(middle), (middle, base + 0.9), xytext=(3, -7),
-                        textcoords="offset points", fontsize=SMALL,
-                        path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
-        ax.axhline(base, color="#cccccc", linewidth=0.7, zorder=0)
+                        textcoords="offset points", fontsize=SMALL, color=tone(ax, 1),
+                        path_effects=[withStroke(linewidth=2.5, foreground=tone(ax, 0))],
+                        )  # fmt: skip
+        ax.axhline(base, color=tone(ax, FAINT), linewidth=0.7, zorder=0)
     words = [f"port {name}" if by == "port" else str(name) for name in rows]
     names = [drawable(name) or f"(no {by})" for name in words]
     totals = [int(shown[name]) for name in rows]
@@ -232,6 +239,7 @@ def strip(
     size = _name_rows(ax, names)
     start, end = spans["first"].min(), spans["last"].max()
     pixel = (end - start) / 1500  # an outage narrower than that shows all the same
+    kinds = _KINDS | {"power_off": (tone(ax, 1), "", "power off")}
     seen: set[str] = set()
     for number, (gateway, port) in enumerate(ports):
         base = len(ports) - 1 - number - 0.36
@@ -245,7 +253,7 @@ def strip(
             if chosen.empty:
                 continue
             seen.add(kind)
-            colour, hatch, _ = _KINDS[kind]
+            colour, hatch, _ = kinds[kind]
             ends = chosen["end"].fillna(span["last"])
             bars = [_bar(s, e, pixel) for s, e in zip(chosen["start"], ends, strict=True)]
             ax.broken_barh(
@@ -264,7 +272,7 @@ def strip(
     handles = [Patch(color=_REGISTERED, label="registered")]
     handles += [
         Patch(facecolor=colour, hatch=hatch, edgecolor="#999999", linewidth=0, label=label)
-        for kind, (colour, hatch, label) in _KINDS.items()
+        for kind, (colour, hatch, label) in kinds.items()
         if kind in seen
     ]
     legend_above(ax, handles)
@@ -299,8 +307,8 @@ def comparison(
     reach = 4.0
     if len(known):
         reach = max(reach, 1.4 * float(known["difference_db"].abs().max()) + 3)
-    ax.axvspan(-2, 2, color="#eeeeee", zorder=0)
-    ax.axvline(0, color=GREY, linewidth=1)
+    ax.axvspan(-2, 2, color=tone(ax, GRID), zorder=0)
+    ax.axvline(0, color=tone(ax, GREY), linewidth=1)
     names = []
     for number, row in enumerate(answer.to_dict("records")):
         base = len(answer) - 1 - number
@@ -314,29 +322,31 @@ def comparison(
             if low == low:
                 ax.plot(ends, [base, base], color=PALETTE[0], linewidth=2.4,
                         solid_capstyle="butt")  # fmt: skip
-            ax.plot([middle], [base], "o", markersize=8, markeredgewidth=1.8,
-                    color=PALETTE[0], markerfacecolor=PALETTE[0] if sure else "white")  # fmt: skip
+            ax.plot([middle], [base], "o", markersize=8, markeredgewidth=1.8, color=PALETTE[0],
+                    markerfacecolor=PALETTE[0] if sure else tone(ax, 0))  # fmt: skip
         verdict = drawable(str(row["verdict"]))
         verdict = verdict if len(verdict) <= 132 else verdict[:131] + "…"
-        ax.annotate(verdict, (0.5, base), xycoords=ax.get_yaxis_transform(), xytext=(0, 10.5),
-                    textcoords="offset points", ha="center", va="center", fontsize=SMALL,
-                    parse_math=False, fontfamily=families(),
-                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0})  # fmt: skip
+        ax.annotate(left_to_right(verdict), (0.5, base), xycoords=ax.get_yaxis_transform(),
+                    xytext=(0, 10.5), textcoords="offset points", ha="center", va="center",
+                    fontsize=SMALL, parse_math=False, fontfamily=families(), color=tone(ax, 1),
+                    bbox={"facecolor": tone(ax, 0), "edgecolor": "none", "pad": 1.0})  # fmt: skip
     _name_rows(ax, names)
     ax.set_ylim(-0.5, len(answer) - 0.35)
     ax.set_xlim(-reach, reach)
     left, right = (shortened(drawable(str(each)), 24) for each in (a, b))
     label = ax.set_xlabel(
-        f"←  {left} better        difference (dB), grey: less than one step of CSQ        "
-        f"{right} better  →",
+        left_to_right(
+            f"←  {left} better        difference (dB), grey: less than one step of CSQ        "
+            f"{right} better  →"
+        ),
         fontfamily=families(),
     )
     label.set_parse_math(False)
     _left_out(ax, len(whole) - len(answer))
     handles = [
         Line2D([], [], color=PALETTE[0], marker="o", linewidth=2.4, label="95 % interval"),
-        Line2D([], [], color=PALETTE[0], marker="o", markerfacecolor="white", markeredgewidth=1.8,
-               linewidth=2.4, label="the interval holds zero"),
+        Line2D([], [], color=PALETTE[0], marker="o", markerfacecolor=tone(ax, 0),
+               markeredgewidth=1.8, linewidth=2.4, label="the interval holds zero"),
     ]  # fmt: skip
     legend_above(ax, handles)
     _bare(ax, "top", "right", "left")
@@ -437,7 +447,7 @@ def _left_out(ax: Axes, rows: int) -> None:
     if rows > 0:
         ax.annotate(f"{rows} more have no room here", (1, 0), xytext=(0, -34), ha="right",
                     xycoords="axes fraction", textcoords="offset points", va="bottom",
-                    fontsize=SMALL, color=GREY, annotation_clip=False)  # fmt: skip
+                    fontsize=SMALL, color=tone(ax, GREY), annotation_clip=False)  # fmt: skip
 
 
 def _bare(ax: Axes, *sides: str) -> None:

@@ -28,6 +28,7 @@ from neogate_lab.analysis.artists import Caption, Stroke
 from neogate_lab.analysis.canvas import (
     FAINT,
     GREY,
+    GRID,
     HATCHES,
     HEIGHT,
     MOST_LANES,
@@ -40,6 +41,7 @@ from neogate_lab.analysis.canvas import (
     families,
     gateway_name,
     inches,
+    left_to_right,
     legend_above,
     minus,
     note,
@@ -47,6 +49,7 @@ from neogate_lab.analysis.canvas import (
     row_names,
     shortened,
     time_axis,
+    tone,
 )
 from neogate_lab.analysis.charts import (
     availability_strip,
@@ -207,7 +210,7 @@ class _Line:
             if len(at):
                 at = at[first_of_each(track.times[at], _MOST_MARKS)]
                 (marks,) = ax.plot(
-                    track.times[at], track.value[at], **_bound_look(marker, self.colour, size)
+                    track.times[at], track.value[at], **_bound_look(ax, marker, self.colour, size)
                 )
                 if transform is not None:
                     marks.set_transform(transform)
@@ -224,6 +227,11 @@ class _Line:
         )
 
 
+def _colours(ax: Axes) -> Sequence[str]:
+    """Those of lines; the last is ink, which is white on a dark ground."""
+    return (*PALETTE[:-1], tone(ax, 1))
+
+
 def _bounds(track: Track) -> tuple[tuple[np.ndarray[Any, Any], str, str], ...]:
     return (
         (track.at_most, "v", "at most (CSQ 0)"),
@@ -231,12 +239,12 @@ def _bounds(track: Track) -> tuple[tuple[np.ndarray[Any, Any], str, str], ...]:
     )
 
 
-def _bound_look(marker: str, colour: str, size: float = 1.0) -> dict[str, Any]:
+def _bound_look(ax: Axes, marker: str, colour: str, size: float = 1.0) -> dict[str, Any]:
     return {
         "linestyle": "none",
         "marker": marker,
         "markersize": 6.5 * size,
-        "markerfacecolor": "white",
+        "markerfacecolor": tone(ax, 0),
         "markeredgecolor": colour,
         "markeredgewidth": 1.3 * size,
         "zorder": 3,
@@ -259,7 +267,7 @@ def _no_value_look(colour: str, size: float = 1.0) -> dict[str, Any]:
 def _draw_together(ax: Axes, found: Sequence[Track], several: bool, dark: Sequence[str]) -> None:
     lines = [
         _Line(track, _port(track, several), colour)
-        for track, colour in zip(found, PALETTE, strict=False)
+        for track, colour in zip(found, _colours(ax), strict=False)
     ]
     for line in lines:
         line.draw(ax)
@@ -279,17 +287,19 @@ def _draw_together(ax: Axes, found: Sequence[Track], several: bool, dark: Sequen
     for number, line in enumerate(reversed(silent)):
         line.draw_no_value(ax, (number + 0.75) * _LANE)
     if silent:
-        border = Line2D([0, 1], [foot, foot], transform=ax.transAxes, color=FAINT, linewidth=0.7)
+        border = Line2D(
+            [0, 1], [foot, foot], transform=ax.transAxes, color=tone(ax, FAINT), linewidth=0.7
+        )
         ax.add_artist(border)
     low, high = _scale(ax, found)
     whole = (high - low) / (1 - head - foot)
     ax.set_ylim(low - foot * whole, high + head * whole)
     ax.yaxis.set_major_locator(_Decibels(nbins=8, integer=True, steps=[1, 2, 5, 10]))
-    ax.grid(axis="y", color="#e4e4e4", linewidth=0.7)
+    ax.grid(axis="y", color=tone(ax, GRID), linewidth=0.7)
     ax.set_axisbelow(True)
     _dress(ax, found)
     _number(ax, lines)
-    _legend_beside(ax, *_entries(lines, found, labels.key(), dark))
+    _legend_beside(ax, *_entries(ax, lines, found, labels.key(), dark))
 
 
 def _number(ax: Axes, lines: Sequence[_Line]) -> None:
@@ -316,7 +326,7 @@ def _number(ax: Axes, lines: Sequence[_Line]) -> None:
             fontsize=SMALL,
             fontweight="bold",
             color=line.colour,
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+            path_effects=[withStroke(linewidth=2.5, foreground=tone(ax, 0))],
             annotation_clip=False,
             zorder=4,
         )
@@ -359,6 +369,7 @@ def _draw_lanes(ax: Axes, found: Sequence[Track], several: bool, dark: Sequence[
     room, foot = 0.8 * lane, 0.15 * lane
     size = float(np.clip(lane * height / 0.5, 0.5, 1.0))
     gateways = list(dict.fromkeys(track.gateway for track in shown))
+    colours = _colours(ax)
     lines, marks = [], []
     for number, (track, (low, high)) in enumerate(zip(shown, ranges, strict=True)):
         bottom = 1 - head - (number + 1) * lane
@@ -367,7 +378,7 @@ def _draw_lanes(ax: Axes, found: Sequence[Track], several: bool, dark: Sequence[
         line = _Line(
             track,
             _port(track, several),
-            PALETTE[gateways.index(track.gateway) % len(PALETTE)],
+            colours[gateways.index(track.gateway) % len(colours)],
         )
         lines.append(line)
         line.draw(ax, blended_transform_factory(ax.transData, place + ax.transAxes), size)
@@ -378,19 +389,23 @@ def _draw_lanes(ax: Axes, found: Sequence[Track], several: bool, dark: Sequence[
         for value in _reference(track, least, span, room * height):
             marks.append((bottom + foot + room * (value - least) / span, minus(value)))
     bottoms = 1 - head - (1 + np.arange(len(shown))) * lane
-    ax.hlines(bottoms[:-1], 0, 1, transform=ax.transAxes, color=FAINT, linewidth=0.7, zorder=1)
+    ax.hlines(
+        bottoms[:-1], 0, 1, transform=ax.transAxes, color=tone(ax, FAINT), linewidth=0.7, zorder=1
+    )
     at = [place for place, _ in marks]
-    ax.hlines(at, 0, 1, transform=ax.transAxes, color="#e4e4e4", linewidth=0.7, zorder=0.9)
+    ax.hlines(at, 0, 1, transform=ax.transAxes, color=tone(ax, GRID), linewidth=0.7, zorder=0.9)
     ax.set_ylim(0, 1)
     ax.set_yticks(at, [words for _, words in marks], minor=True, fontsize=7.0)
-    ax.tick_params(axis="y", which="minor", length=2, color=FAINT, labelcolor=GREY)
+    ax.tick_params(
+        axis="y", which="minor", length=2, color=tone(ax, FAINT), labelcolor=tone(ax, GREY)
+    )
     row_names(ax, [line.caption for line in lines], bottoms + lane / 2)
     ax.tick_params(axis="y", which="major", pad=30 if marks else 4)
     _dress(ax, shown)
     ax.set_ylabel(f"received signal strength (dBm)\na lane is {span / 0.8:.0f} dB high")
     if len(found) > len(shown):
         dark = [f"{len(found) - len(shown)} more ports have no room here", *dark]
-    legend_above(ax, *_entries([], shown, labels.key(), dark))
+    legend_above(ax, *_entries(ax, [], shown, labels.key(), dark))
 
 
 def _range(track: Track) -> tuple[float, float]:
@@ -461,7 +476,7 @@ class _Labels:
             )
         middle, size = (0.82, 6.5) if lane else (0.5, SMALL)
         for band in sorted(bands, key=lambda band: band.start - band.end)[:_MOST_CAPTIONS]:
-            text = drawable(band.label) + whose
+            text = left_to_right(drawable(band.label) + whose)
             self.ax.add_artist(Caption(text, band, bottom + middle * height, size))
 
     def draw_borders(self, bands: Sequence[Band], height: float) -> None:
@@ -471,7 +486,7 @@ class _Labels:
             0,
             height,
             transform=self.ax.get_xaxis_transform(),
-            color=FAINT,
+            color=tone(self.ax, FAINT),
             linewidth=0.7,
             zorder=1,
         )
@@ -533,15 +548,15 @@ def _nothing_to_see() -> Line2D:
 
 
 def _entries(
-    lines: Sequence[_Line], found: Sequence[Track], key: Any, dark: Sequence[str]
+    ax: Axes, lines: Sequence[_Line], found: Sequence[Track], key: Any, dark: Sequence[str]
 ) -> tuple[list[Any], list[str]]:
     """Handles and words of the legend."""
     entries = [(Line2D([], [], color=line.colour, linewidth=1.8), line.caption) for line in lines]
     for number, (_, marker, meaning) in enumerate(_bounds(found[0])):
         if any(len(_bounds(track)[number][0]) for track in found):
-            entries.append((Line2D([], [], **_bound_look(marker, GREY)), meaning))
+            entries.append((Line2D([], [], **_bound_look(ax, marker, tone(ax, GREY))), meaning))
     if any(len(track.no_value) for track in found):
-        entries.append((Line2D([], [], **_no_value_look(GREY)), "registered, no value"))
+        entries.append((Line2D([], [], **_no_value_look(tone(ax, GREY))), "registered, no value"))
     entries += key
     entries += [(_nothing_to_see(), words) for words in dark[:_MOST_DARK]]
     return [handle for handle, _ in entries], [words for _, words in entries]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from neogate_lab.cli import (
-    dashboard,
-    demo,
-    doctor,
-    export,
-    record,
-    replay,
-    report,
-    send,
-    simulate,
-    spans,
-    survey,
-    ussd,
-)
-from neogate_lab.cli.base import app
+try:
+    from neogate_lab.cli import (
+        dashboard,
+        demo,
+        doctor,
+        export,
+        record,
+        replay,
+        report,
+        send,
+        simulate,
+        spans,
+        survey,
+        ussd,
+    )
+    from neogate_lab.cli.base import app
+except KeyboardInterrupt:  # Ctrl-C while this is read, which takes a moment
+    raise SystemExit(130) from None
 
 __all__ = [
     "app",

@@ -244,6 +244,9 @@ def main(
 
     Start with `neogate-lab demo`: it needs no hardware. When a gateway refuses, `neogate-lab
     doctor` says why.
+
+    The exit status is 0 if what was asked was done, 1 if not, 2 for a command line that can't be
+    read, and 130 after Ctrl-C before there was anything to keep.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that can't show a letter is no error

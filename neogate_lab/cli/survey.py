@@ -65,6 +65,7 @@ def survey(
     NEOGATE_PASSWORD, or you are asked for it.
     """
     if plot is not None:
+        plot = plot.expanduser()
         _check_plot(plot)
     with ng.connect(target, username=username, store=store) as gateway:
         with warnings.catch_warnings():
@@ -86,12 +87,11 @@ def survey(
         where = gateway.store.path
         frame = running.frame()
         summary = running.summary()
-        if plot is not None:
-            running.plot().get_figure().savefig(plot, dpi=150)  # type: ignore[union-attr]
     _print(running, frame, summary)
     print(f"\n{len(frame)} rows are in {plain(str(where))}")
     print(f"  ng.open_store({str(where)!r}).signal(survey={running.name!r})")
     if plot is not None:
+        ng.plots.signal_history(frame).get_figure().savefig(plot, dpi=150)  # type: ignore[union-attr]
         print(f"plot: {plain(str(plot))}")
 
 
@@ -102,7 +102,7 @@ def _check_plot(path: Path) -> None:
     known = Figure().canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in known:
         raise ng.InvalidRequest(f"--plot can't draw {path.name}: end it in .png, .svg or .pdf")
-    if not path.expanduser().absolute().parent.is_dir():
+    if not path.absolute().parent.is_dir():
         raise ng.InvalidRequest(f"--plot: there is no folder {path.parent}")
 
 

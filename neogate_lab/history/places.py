@@ -105,7 +105,7 @@ class Local:
         return self._path.name
 
     def is_file(self) -> bool:
-        return self._path.is_file()
+        return self._path.exists() and not self._path.is_dir()  # devices and pipes are files, too
 
     def is_folder(self) -> bool:
         return self._path.is_dir()

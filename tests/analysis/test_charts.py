@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 import ibis
+import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -287,3 +289,59 @@ def test_long_lines_are_drawn_by_their_extremes_and_look_the_same(monkeypatch, h
     # Shades at the edges of strokes that lie on each other may be lighter or darker by a bit.
     differs = (np.abs(drawn - raw) > 32).any(axis=2)
     assert differs.sum() <= 0.015 * ink.sum()
+
+
+def drawn_colours(ax):
+    """Of the lines, and of the words on the axes."""
+    return {to_hex(each.get_color()) for each in [*ax.lines, *ax.texts] if each.get_visible()}
+
+
+def seven_ports():
+    return frame([row(t, 10 + p, port=p) for p in range(1, 8) for t in range(0, 100, 10)])
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plots.signal_history(seven_ports()),
+        lambda: plots.distribution(two_sides()),
+        lambda: plots.comparison(two_sides(), "sill", "roof"),
+        lambda: plots.heatmap(frame([])),
+    ],
+    ids=["history", "distribution", "comparison", "nothing"],
+)
+@pytest.mark.parametrize(("style", "ground"), [("default", 1.0), ("dark_background", 0.0)])
+def test_what_is_drawn_stands_out_from_a_light_and_a_dark_ground(draw, style, ground):
+    with mpl.style.context(style):
+        ax = draw()
+        ax.figure.canvas.draw()
+    assert to_hex(ax.get_facecolor()) == to_hex([ground] * 3)
+    for colour in drawn_colours(ax):
+        brightness = np.dot(to_rgb(colour), [0.299, 0.587, 0.114])
+        assert abs(brightness - ground) > 0.25, colour
+
+
+def test_words_stand_on_the_ground_of_the_axes_that_were_given():
+    figure = Figure(facecolor="black", layout="constrained")
+    ax = plots.comparison(two_sides(), "sill", "roof", ax=figure.add_subplot(facecolor="none"))
+    (verdict,) = (text for text in ax.texts if "roof" in text.get_text())
+    assert to_hex(verdict.get_color()) == "#ffffff"
+    assert to_hex(verdict.get_bbox_patch().get_facecolor()) == "#000000"
+
+
+def test_hours_without_a_value_are_white_also_among_dark_pictures():
+    with mpl.style.context("dark_background"):
+        ax = plots.heatmap(frame([row(0, 2), row(7200, 20)]))
+    assert to_hex(ax.get_facecolor()) == "#ffffff"
+
+
+def test_names_written_from_right_to_left_leave_our_words_in_their_order():
+    ax = plots.comparison(two_sides("שלום"), "שלום", "sill")
+    sentences = [
+        ax.get_xlabel(),
+        *(text.get_text() for text in ax.texts if "שלום" in text.get_text()),
+    ]
+    assert len(sentences) == 2
+    assert all(each.startswith("\N{LEFT-TO-RIGHT MARK}") for each in sentences)
+    plain = plots.comparison(two_sides(), "sill", "roof")
+    assert plain.get_xlabel().startswith("←")

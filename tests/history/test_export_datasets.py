@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -271,6 +272,14 @@ def test_what_cannot_be_done(
     with pytest.raises(InvalidRequest, match=words):
         store.export(path, **arguments)
     assert {each.name for each in tmp_path.iterdir()} == {"file", store.path.name}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_device_or_pipe_is_never_replaced_by_a_folder(store: Store, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InvalidRequest, match="is a file: give a folder's name"):
+        store.export(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize("view", VIEWS)
