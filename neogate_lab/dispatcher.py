@@ -58,7 +58,7 @@ class Dispatcher:
             self._thread.join(2.0)
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler may close a gateway within `acquire`
 _shared: Dispatcher | None = None
 
 
@@ -74,7 +74,7 @@ def acquire() -> Dispatcher:
 
 def _after_fork() -> None:
     global _lock, _shared
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _shared = None
 
 

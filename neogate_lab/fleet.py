@@ -379,7 +379,8 @@ class Fleet(Recorded):
                 steps.callback(self._owned_store.close)
             for each in self:
                 steps.callback(each.close)
-            self._loop.run(self._link.close())
+            with contextlib.suppress(GatewayClosed):  # closed elsewhere just then, with the loop
+                self._loop.run(self._link.close())
 
     def reconnect(self) -> None:
         """Try to restore every lost link now, without waiting for the next attempt's time."""

@@ -299,14 +299,17 @@ class AsyncGateway:
     @property
     def status(self) -> str:
         """The link in one line: connected, closed, or why it is down and what comes next."""
-        return self._connection.status if self._opened and not self._closed else "closed"
+        if self._closed or not self._opened:
+            return "closed"
+        unrecorded = self._inbound.trouble if self._connection.is_up else None
+        return f"connected, but {unrecorded}" if unrecorded else self._connection.status
 
     @property
     def trouble(self) -> NeogateError | None:
-        """Why the link is down; None while it is up."""
+        """Why the link is down, or why what arrives is not recorded; None while all is well."""
         if self._closed or not self._opened:
             return GatewayClosed(f"{self._where} is not open; connect again")
-        return self._connection.trouble
+        return self._connection.trouble or self._inbound.trouble
 
     @property
     def closed(self) -> bool:
@@ -815,6 +818,8 @@ class AsyncGateway:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if self._closed:  # nobody else would end it
+            task.cancel()
         return task
 
     # -- ports -----------------------------------------------------------------------------------

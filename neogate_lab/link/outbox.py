@@ -364,7 +364,7 @@ class Outbox:
             entry.mine = True
             self._entries[sms_id] = entry
             self._start(self._guard(entry, self._deliver))
-        elif stored["status"] == "queued" and not mine and sms_id not in self._entries:
+        elif stored["status"] == "queued" and not (mine or self._closed or sms_id in self._entries):
             if not self._foreign:
                 self._start(self._look_after_foreign())
             self._foreign[sms_id] = entry

@@ -146,8 +146,13 @@ class Listener:
             asyncio.run_coroutine_threadsafe(self._reboot(down), loop).result()
 
     def _run(self, ready: concurrent.futures.Future[None]) -> None:
-        with asyncio.Runner() as runner:
-            runner.run(self._serve(ready))
+        try:
+            with asyncio.Runner() as runner:
+                runner.run(self._serve(ready))
+        except Exception as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)  # no loop could be made: who waits for it has to know
 
     async def _serve(self, ready: concurrent.futures.Future[None]) -> None:
         stopping = asyncio.Event()
