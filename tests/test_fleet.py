@@ -8,6 +8,7 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -598,6 +599,36 @@ def test_closing_says_goodbye_everywhere(sims: dict[str, SimulatedGateway]) -> N
         fleet.spans()
     with pytest.raises(GatewayClosed, match="temporary"):
         fleet.signal()
+
+
+def test_closing_from_several_threads(sims: dict[str, SimulatedGateway]) -> None:
+    for _ in range(5):
+        fleet = connect(sims)
+        together = threading.Barrier(4)
+
+        def close(fleet: Fleet = fleet, together: threading.Barrier = together) -> None:
+            together.wait()
+            fleet.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            for closing in [pool.submit(close) for _ in range(4)]:
+                closing.result(30)
+        assert fleet.closed
+
+
+def test_closing_while_the_loop_ends(
+    sims: dict[str, SimulatedGateway], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = connect(sims)
+    close = fleet._link.close
+
+    async def late() -> None:
+        await close()
+        raise GatewayClosed("the loop ended meanwhile")
+
+    monkeypatch.setattr(fleet._link, "close", late)
+    fleet.close()
+    assert fleet.closed
 
 
 def test_a_store_that_was_given_stays_open(

@@ -197,7 +197,8 @@ class Inbound:
             self._closed = True
             if self._overheard and (self.trouble is not None or self._holds_lock):
                 lost = len(self._overheard)
-                logger.error("%s: %d received parts were not recorded", self._gateway, lost)
+                what = "parts that arrived are perhaps not recorded"
+                logger.error("%s: %s: %d", self._gateway, what, lost)
             for found in self._waiting:
                 if not found.done():
                     found.set_exception(

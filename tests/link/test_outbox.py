@@ -703,3 +703,17 @@ def test_ids_are_one_word_and_unique() -> None:
     ids = {new_id() for _ in range(1000)}
     assert len(ids) == 1000
     assert all(sms_id.isalnum() and sms_id.isascii() and len(sms_id) <= 64 for sms_id in ids)
+
+
+async def test_who_asks_for_anothers_sms_after_the_end_follows_nobody(world: World) -> None:
+    world.link.go_down()
+    world.send(key="k")
+    await turn()
+    other = world.fresh()
+    await other.close()
+    row = world.draft("ng2") | {"key": "k"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(other, "_is_left_over", lambda stored: False)  # it is another process's
+        result = await other.send(row, wait=True, timeout=None, budget=None)
+    assert (result.id, result.status, result.earlier) == ("ng1", "queued", True)
+    assert not other._work
