@@ -286,3 +286,19 @@ def test_a_store_dropped_in_the_middle_of_writing_waits_for_nobody(tmp_path: Pat
     thread.join(10)
     assert not thread.is_alive()
     store.close()
+
+
+def test_an_interrupt_while_a_store_closes_leaves_no_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "lab")
+    store.append("signal", [measurement()]).result()
+
+    def interrupted(timeout: float | None = None) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(store._sealer, "close", interrupted)
+        store.close()
+    assert store._writer._thread is not None
+    assert not store._writer._thread.is_alive()
