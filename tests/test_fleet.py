@@ -672,6 +672,19 @@ def test_the_same_call_again_gives_the_same_fleet(sims: dict[str, SimulatedGatew
         assert third is not fleet
 
 
+def test_two_names_for_one_gateway_are_noticed(sims: dict[str, SimulatedGateway]) -> None:
+    access = {"username": "apiuser", "password": "apipass", "store": ":memory:"}
+    lab, roof = sims["lab"], sims["roof"]
+    targets = [f"127.0.0.1:{lab.port}", f"localhost:{lab.port}", f"{roof.host}:{roof.port}"]
+    words = f"127.0.0.1:{lab.port} and localhost:{lab.port} are one gateway, at 127.0.0.1:"
+    with (
+        pytest.warns(NeogateWarning, match=words) as told,
+        ng.connect_all(targets, **access) as two,
+    ):
+        assert len(two) == 3
+    assert len(told) == 1
+
+
 def test_one_gateway_of_a_fleet(fleet: Fleet) -> None:
     assert isinstance(fleet["lab"], Gateway)
     assert [each.name for each in fleet] == fleet.names

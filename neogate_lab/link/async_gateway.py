@@ -312,6 +312,12 @@ class AsyncGateway:
         return self._connection.trouble or self._inbound.trouble
 
     @property
+    def peer(self) -> str:
+        """The address and port that the connection leads to; "" while it is down."""
+        up = self._opened and self._connection.is_up
+        return self._connection.session.peer if up else ""
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed

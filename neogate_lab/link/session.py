@@ -245,6 +245,12 @@ class Session(asyncio.Protocol):
         return self._transport is not None and not self._closing and not self._ended.done()
 
     @property
+    def peer(self) -> str:
+        """The address and port that it leads to; "" without a connection."""
+        found = None if self._transport is None else self._transport.get_extra_info("peername")
+        return f"{found[0]}:{found[1]}" if found else ""
+
+    @property
     def is_idle(self) -> bool:
         """Whether no answer can be due any more, not even one that was given up."""
         return not self._line and not self._owed

@@ -297,8 +297,9 @@ def test_an_interrupt_while_a_store_closes_leaves_no_writer(
     def interrupted(timeout: float | None = None) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(store._sealer, "close", interrupted)
-        store.close()
+        with pytest.raises(KeyboardInterrupt):
+            store.close()
     assert store._writer._thread is not None
     assert not store._writer._thread.is_alive()
