@@ -180,10 +180,11 @@ class AsyncGateway:
         return True
 
     async def _learn_ports(self) -> None:
-        await self._connection.wait_until_up()
-        while not await self._list_ports():
-            await self._clock.sleep(ASK_AGAIN)
+        with contextlib.suppress(GatewayClosed):  # just when it was to ask
             await self._connection.wait_until_up()
+            while not await self._list_ports():
+                await self._clock.sleep(ASK_AGAIN)
+                await self._connection.wait_until_up()
 
     def _assemble(self) -> None:
         """Make the parts; none of them does anything yet."""
