@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from neogate_lab.errors import GatewayClosed, NeogateError, WrongThread
+from neogate_lab.latch import Latch
 
 __all__ = ["LoopThread", "acquire"]
 
@@ -42,7 +43,7 @@ class _Call:
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], *, certain: bool = False) -> None:
         self._certain = certain
-        self.done = threading.Event()
+        self.done = Latch()
         self._coroutine = coroutine
         self._task: asyncio.Task[Any] | None = None
         self._cancelled = False
@@ -52,7 +53,7 @@ class _Call:
         if self._cancelled and not self._certain:
             self._coroutine.close()
             self._outcome = (None, GatewayClosed(_ENDED))
-            self.done.set()
+            self.done.open()
             return
         self._task = asyncio.get_running_loop().create_task(self._coroutine)
         self._task.add_done_callback(self._finish)
@@ -76,7 +77,7 @@ class _Call:
             error = task.exception()
             self._outcome = (None if error else task.result(), error)
         self._task = None  # it holds the error, whose traceback holds the frame that holds this
-        self.done.set()
+        self.done.open()
 
     def result(self) -> Any:
         value, error = self._outcome
@@ -98,7 +99,8 @@ class LoopThread:
         self._users = 0
         self._exiting = False
         self._farewells: dict[object, Callable[[], Coroutine[Any, Any, None]]] = {}
-        self._ready = threading.Event()
+        self._ready = Latch()
+        self._serving = False
         self._failure: Exception | None = None
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
@@ -108,7 +110,8 @@ class LoopThread:
             target=context.run, args=(self._main,), name="neogate-loop", daemon=True
         )
         self._thread.start()
-        self._ready.wait()
+        while not self._ready.wait(WAIT_SLICE):
+            pass
         if self._failure is not None:
             raise NeogateError(
                 f"no event loop could be started ({self._failure}): close what this process has "
@@ -120,18 +123,20 @@ class LoopThread:
             with asyncio.Runner() as runner:
                 runner.run(self._serve())
         except Exception as error:
-            if not self._ready.is_set():
+            if not self._serving:
                 self._failure = error  # out of files, say: who waits for the loop has to know
             # At exit some Pythons (3.12.1) refuse the thread in which asyncio ends its resolver.
             elif not (self._exiting and isinstance(error, RuntimeError)):
                 raise
         finally:
-            self._ready.set()
+            if not self._serving:
+                self._ready.open()
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        self._ready.set()
+        self._serving = True
+        self._ready.open()
         await self._stop.wait()
 
     @property

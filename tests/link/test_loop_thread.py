@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import errno
 import gc
 import os
+import random
 import signal
 import threading
 import time
@@ -18,6 +20,7 @@ from typing import Any
 import pytest
 
 from neogate_lab.errors import GatewayClosed, NeogateError, NoAnswer, WrongThread
+from neogate_lab.latch import Latch
 from neogate_lab.link import loop_thread
 from neogate_lab.link.loop_thread import LoopThread
 from tests.support import interrupt_when
@@ -313,3 +316,45 @@ def test_a_signal_handler_may_give_the_loop_back_within_acquire(
     monkeypatch.setattr(loop_thread, "_shared", None)
     loop_thread.acquire().release()
     assert not loop.alive
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_interrupts_at_any_moment_leave_the_loop_running(loop: LoopThread) -> None:
+    chance = random.Random(0)
+
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGALRM, press)
+    try:
+        for _ in range(150):
+            with contextlib.suppress(KeyboardInterrupt):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, chance.uniform(2e-5, 3e-4))
+                    for _ in range(20):
+                        loop.run(value(1))
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, earlier)
+    answers: list[int] = []
+    thread = threading.Thread(target=lambda: answers.append(loop.run(value(7))), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert answers == [7]
+
+
+def test_a_latch_lets_everybody_through_and_an_interrupted_waiter_holds_up_nobody() -> None:
+    latch = Latch()
+    assert not latch.wait(0)
+    passed: list[bool] = []
+    threads = [threading.Thread(target=lambda: passed.append(latch.wait(30))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    latch.open()
+    for thread in threads:
+        thread.join()
+    assert passed == [True] * 4
+    latch._gate.acquire()  # the interrupt came just before it was let go
+    assert latch.wait(30)
