@@ -101,6 +101,8 @@ class LoopThread:
         self._farewells: dict[object, Callable[[], Coroutine[Any, Any, None]]] = {}
         self._ready = Latch()
         self._serving = False
+        # Before 3.13 an interrupt within `Thread.is_alive` makes it deny a thread that runs.
+        self._ended = False
         self._failure: Exception | None = None
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
@@ -129,6 +131,7 @@ class LoopThread:
             elif not (self._exiting and isinstance(error, RuntimeError)):
                 raise
         finally:
+            self._ended = True
             if not self._serving:
                 self._ready.open()
 
@@ -142,7 +145,7 @@ class LoopThread:
     @property
     def alive(self) -> bool:
         """Whether the thread runs in this very process."""
-        return self._pid == os.getpid() and self._thread.is_alive()
+        return self._pid == os.getpid() and not self._ended
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -170,7 +173,7 @@ class LoopThread:
                 "this process was forked after connecting, and the connection stayed with the "
                 "parent; call neogate_lab.connect() again here"
             )
-        if not self._thread.is_alive():
+        if self._ended:
             raise GatewayClosed("the event loop has ended; call neogate_lab.connect() again")
 
     def run(self, coroutine: Coroutine[Any, Any, T], *, certain: bool = False) -> T:
@@ -195,10 +198,10 @@ class LoopThread:
         try:
             self.post(start)
             while not call.done.wait(WAIT_SLICE):
-                if not self._thread.is_alive():
+                if self._ended:
                     raise GatewayClosed("the event loop ended while this call waited")
         except BaseException:
-            if self._thread.is_alive():
+            if not self._ended:
                 with contextlib.suppress(GatewayClosed):
                     self.post(call.cancel)
                     call.done.wait(INTERRUPT_GRACE)
