@@ -20,6 +20,7 @@ class Dispatcher:
     def __init__(self) -> None:
         self._users = 0
         self._pid = os.getpid()
+        self._ended = False  # `Thread.is_alive` can't be trusted after an interrupt, see LoopThread
         self._queue: queue.SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]] | None] = (
             queue.SimpleQueue()
         )
@@ -38,11 +39,12 @@ class Dispatcher:
             except BaseException:  # also sys.exit(): the thread must outlive what it calls
                 logger.exception("a callback failed")
             del item, call, args  # an idle thread must not keep the last message alive
+        self._ended = True
 
     @property
     def alive(self) -> bool:
         """Whether the thread runs in this very process."""
-        return self._pid == os.getpid() and self._thread.is_alive()
+        return self._pid == os.getpid() and not self._ended
 
     def release(self, *, wait: bool = True) -> None:
         """Give it back; with its last user it runs what was submitted, and ends."""
@@ -58,7 +60,7 @@ class Dispatcher:
             self._thread.join(2.0)
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler may close a gateway within `acquire`
 _shared: Dispatcher | None = None
 
 
@@ -74,7 +76,7 @@ def acquire() -> Dispatcher:
 
 def _after_fork() -> None:
     global _lock, _shared
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _shared = None
 
 

@@ -121,7 +121,23 @@ def connect_all(
             f"tried again in the background, and fleet.failed tells how it stands:\n"
             f"{listed(troubles)}"
         )
+    _warn_of_twins(fleet)
     return fleet
+
+
+def _warn_of_twins(fleet: Fleet) -> None:
+    """Names and numbers may lead to one box, which only its connections tell without a question."""
+    names: dict[str, list[str]] = {}
+    for each in fleet:
+        if each._link.peer:
+            names.setdefault(each._link.peer, []).append(each.name)
+    for peer, twins in names.items():
+        if len(twins) > 1:
+            _warn(
+                f"{' and '.join(twins)} are one gateway, at {peer}: whatever it measures and "
+                "receives is recorded once for each name, and its SMS are sent faster than "
+                "sms_interval allows; leave one name out"
+            )
 
 
 def _hidden(targets: Any) -> Any:
@@ -379,7 +395,8 @@ class Fleet(Recorded):
                 steps.callback(self._owned_store.close)
             for each in self:
                 steps.callback(each.close)
-            self._loop.run(self._link.close())
+            with contextlib.suppress(GatewayClosed):  # closed elsewhere just then, with the loop
+                self._loop.run(self._link.close())
 
     def reconnect(self) -> None:
         """Try to restore every lost link now, without waiting for the next attempt's time."""

@@ -337,7 +337,6 @@ class Gateway(Recorded):
         self._dispatcher = dispatcher.acquire()
         self._handlers = Handlers()
         self._surveys: list[Survey] = []
-        self._closing = threading.Lock()
         self._finalizer: weakref.finalize[..., Gateway] | None = None
         tell = _Teller(self._handlers, self._dispatcher)
         loop.post(lambda: link.listen(tell))
@@ -420,9 +419,8 @@ class Gateway(Recorded):
         if not self._loop.alive:  # a forked child: what is open belongs to the parent
             return
         self._loop.check_caller()
-        with self._closing:
-            if self._finalizer is None or not self._finalizer.detach():
-                return
+        if self._finalizer is None or not self._finalizer.detach():  # one caller alone gets it
+            return
         # A stack, read upwards: whatever fails or is interrupted, the rest is let go all the same.
         with contextlib.ExitStack() as steps:
             if self.simulator is not None:
@@ -432,7 +430,7 @@ class Gateway(Recorded):
             steps.callback(self._dispatcher.release)  # handlers that run now may still read
             steps.callback(self._loop.release)
             steps.callback(self._loop.forget, self._link)
-            self._loop.run(self._link.close())
+            self._loop.run(self._link.close(), certain=True)
 
     @_documented_as(AsyncGateway.reconnect)
     def reconnect(self) -> None:
@@ -779,7 +777,7 @@ class Gateway(Recorded):
         loop.post(lambda: undo.append(link.listen(lambda sms: submit(callback, sms))))
 
         def stop() -> None:
-            if not link.closed:
+            with contextlib.suppress(GatewayClosed):  # then nobody is told any more
                 loop.post(lambda: undo.pop()() if undo else None)
 
         return stop

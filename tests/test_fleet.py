@@ -8,6 +8,7 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -600,6 +601,36 @@ def test_closing_says_goodbye_everywhere(sims: dict[str, SimulatedGateway]) -> N
         fleet.signal()
 
 
+def test_closing_from_several_threads(sims: dict[str, SimulatedGateway]) -> None:
+    for _ in range(5):
+        fleet = connect(sims)
+        together = threading.Barrier(4)
+
+        def close(fleet: Fleet = fleet, together: threading.Barrier = together) -> None:
+            together.wait()
+            fleet.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            for closing in [pool.submit(close) for _ in range(4)]:
+                closing.result(30)
+        assert fleet.closed
+
+
+def test_closing_while_the_loop_ends(
+    sims: dict[str, SimulatedGateway], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = connect(sims)
+    close = fleet._link.close
+
+    async def late() -> None:
+        await close()
+        raise GatewayClosed("the loop ended meanwhile")
+
+    monkeypatch.setattr(fleet._link, "close", late)
+    fleet.close()
+    assert fleet.closed
+
+
 def test_a_store_that_was_given_stays_open(
     sims: dict[str, SimulatedGateway], tmp_path: Path
 ) -> None:
@@ -639,6 +670,19 @@ def test_the_same_call_again_gives_the_same_fleet(sims: dict[str, SimulatedGatew
             assert other["roof"].status == "connected"
     with connect(sims) as third:
         assert third is not fleet
+
+
+def test_two_names_for_one_gateway_are_noticed(sims: dict[str, SimulatedGateway]) -> None:
+    access = {"username": "apiuser", "password": "apipass", "store": ":memory:"}
+    lab, roof = sims["lab"], sims["roof"]
+    targets = [f"127.0.0.1:{lab.port}", f"localhost:{lab.port}", f"{roof.host}:{roof.port}"]
+    words = f"127.0.0.1:{lab.port} and localhost:{lab.port} are one gateway, at 127.0.0.1:"
+    with (
+        pytest.warns(NeogateWarning, match=words) as told,
+        ng.connect_all(targets, **access) as two,
+    ):
+        assert len(two) == 3
+    assert len(told) == 1
 
 
 def test_one_gateway_of_a_fleet(fleet: Fleet) -> None:

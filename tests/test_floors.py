@@ -16,7 +16,7 @@ ROOT = "neogate_lab"
 
 FLOORS = (
     {"errors"},
-    {"times", "progress", "words"},
+    {"times", "progress", "words", "latch"},
     {"protocol"},
     {"link", "history", "simulator"},
     {"analysis"},

@@ -442,6 +442,30 @@ def test_what_is_posted_when_the_gateway_closes_is_answered_all_the_same(
     assert [type(error) for error in done] == [GatewayClosed, GatewayClosed]
 
 
+def test_what_is_posted_while_the_gateway_closes_runs_no_longer_than_that(
+    sim: SimulatedGateway,
+) -> None:
+    gw = connect(sim)
+    with SimulatedGateway() as neighbour, connect(neighbour, name="n"):  # keeps the loop alive
+        done: list[BaseException | None] = []
+        gw._link._closed = True  # as a call finds it that is on its way while another thread closes
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Gateway, "closed", False)
+            gw._post(lambda link: asyncio.sleep(60), lambda result, error: done.append(error))
+            eventually(lambda: done)
+        assert [type(error) for error in done] == [GatewayClosed]
+        gw._link._closed = False
+        gw.close()
+
+
+def test_listening_can_be_undone_after_the_loop_ended(sim: SimulatedGateway) -> None:
+    gw = connect(sim)
+    undo = gw._listen(lambda message: None)
+    gw.close()
+    gw._link._closed = False  # an interrupt came before it was noted
+    undo()
+
+
 def test_listening_hears_everything_until_undone(sim: SimulatedGateway, gw: Gateway) -> None:
     heard: list[str] = []
     undo = gw._listen(lambda message: heard.append(message.text))

@@ -24,12 +24,15 @@ LANGUAGES = (
 """Languages whose answers the tests hold."""
 
 _CURRENCIES = {
-    "RUB": "₽ rub rur руб рубль рубля рублей рублях р",
-    "UAH": "₴ uah грн гривень гривні гривня",
-    "KZT": "₸ kzt тг тенге теңге",
+    "RUB": "₽ rub rur rubl rublya rubley руб рубль рубля рублей рублях р",
+    "UAH": "₴ uah грн гривень гривні гривня grn",
+    "KZT": "₸ kzt тг тенге теңге tg tenge",
     "BYN": "byn",
     "KGS": "kgs сом",
-    "UZS": "uzs сум",
+    "UZS": "uzs сум сўм",
+    "TJS": "tjs сомони",
+    "AMD": "֏ amd драм",
+    "BGN": "bgn лв лева",
     "USD": "$ usd us$ dollars",
     "EUR": "€ eur euro euros",
     "GBP": "£ gbp",
@@ -74,7 +77,7 @@ _NUMBER = re.compile(
     (?P<number>\d{{1,3}}(?:[ '’]\d{{3}})+(?:[.,]\d{{1,2}})? | \d[\d.,]*\d | \d)
     (?!\d|[*\#/:%]|[.,]\d)
     (?:\ ?(?P<after>{_WORD})(?![a-zа-яёіїєґğışçöü]))?
-    (?:\.?\ ?(?P<cents>\d{{1,2}})\ ?(?:коп|тиын|cent)\w*)?
+    (?:\.?\ ?(?P<cents>\d{{1,2}})\ ?(?:коп|kop|тиын|cent)\w*)?
     """
 )
 _HOLDS = re.compile(
@@ -211,6 +214,8 @@ def _plain(text: str) -> str:
 
 def _balance(plain: str, match: re.Match[str], written: str) -> Balance:
     iso = _ISO.get(written.lower(), "")
+    if match["after"] == "r" and plain.startswith(".", match.end("after")):
+        iso = "RUB"  # roubles in Latin letters; rands stand before the number, without a dot
     amount = _amount(match["number"], iso or written)
     if match["cents"]:
         amount += Decimal(match["cents"]) / 100

@@ -85,6 +85,25 @@ class FileLock:
                         os.close(descriptor)
             return self._descriptor >= 0
 
+    def taken(self) -> bool:
+        """Whether somebody has the lock now; who looks is never named as its holder.
+
+        Raises
+        ------
+        OSError
+            The file can't be opened.
+        """
+        if self.held:
+            return True
+        try:
+            descriptor = os.open(self._path, os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            return not try_lock(descriptor)
+        finally:
+            os.close(descriptor)
+
     def release(self) -> None:
         """Let another have the lock; without it, nothing happens."""
         with self._mutex:
@@ -92,12 +111,23 @@ class FileLock:
                 os.close(self._descriptor)
             self._descriptor = -1
 
+    def __del__(self) -> None:
+        self.release()  # an interrupt may have kept its owner from that
+
     def _sign(self) -> None:
         """Note in the file who has it now; whether somebody has, the lock alone says."""
 
     def _write(self, text: str, at: int) -> None:
         os.lseek(self._descriptor, at, os.SEEK_SET)
         os.write(self._descriptor, text.encode())
+
+    def _write_last(self, line: str, at: int) -> None:
+        """Write the file's last line in one go: a reader finds the old one or the new."""
+        self._write(f"{line}\n", at)
+        os.ftruncate(self._descriptor, at + len(line.encode()) + 1)
+
+    def _read_last(self, at: int) -> str:
+        return self._path.read_bytes()[at:].partition(b"\n")[0].decode()
 
     def _forget(self) -> None:
         # The child closes its copy without unlocking: the lock is the parent's alone.
@@ -126,15 +156,13 @@ class RecordLock(FileLock):
         self._endpoint = endpoint
 
     def _sign(self) -> None:
-        if os.fstat(self._descriptor).st_size > _TIME_LENGTH:
-            os.ftruncate(self._descriptor, _TIME_LENGTH)
-        self._write(self._endpoint, _TIME_LENGTH)
+        self._write_last(self._endpoint, _TIME_LENGTH)
 
     @property
     def endpoint(self) -> str:
         """The address of whoever took it last; "" if that is not known."""
         try:
-            return self._path.read_bytes()[_TIME_LENGTH:].decode()
+            return self._read_last(_TIME_LENGTH)
         except (OSError, ValueError):  # Windows lets nobody read what is locked
             return ""
 
@@ -169,14 +197,13 @@ class SurveyLock(FileLock):
     """The lock of who measures a survey; in its file, which process that is, for messages alone."""
 
     def _sign(self) -> None:
-        os.ftruncate(self._descriptor, 0)
-        self._write(f"{os.getpid()} {socket.gethostname()}", 0)
+        self._write_last(f"{os.getpid()} {socket.gethostname()}", 0)
 
     @property
     def holder(self) -> str:
         """Who took it last, in words: "process 4711"."""
         try:
-            pid, host = self._path.read_text().split(" ", 1)
+            pid, host = self._read_last(0).split(" ", 1)
         except (OSError, ValueError):  # Windows lets nobody read what is locked
             return "another process"
         if host != socket.gethostname():

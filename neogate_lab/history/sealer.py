@@ -82,7 +82,9 @@ class Sealer:
 
         def work() -> None:
             try:
-                with self._translated(), self._locked(wait=True):
+                with self._translated(), self._locked(wait=True) as held:
+                    if not held:
+                        raise StoreError(f"the store {self._journal.folder} is closed")
                     self._tidy()
                     rows = self._work(writer, _SEALABLE)
             except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
@@ -262,7 +264,7 @@ class Sealer:
     def _locked(self, *, wait: bool) -> Iterator[bool]:
         lock = FileLock(self._journal.folder / "locks" / "seal")
         try:
-            while not lock.acquire() and wait:
+            while not lock.acquire() and wait and not self._stopping:
                 time.sleep(_SLICE_S)
             yield lock.held
         finally:

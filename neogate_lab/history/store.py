@@ -106,8 +106,10 @@ class Store:
     def close(self) -> None:
         """Write what is queued and let go; again is fine."""
         self._closed = True
-        self._sealer.close()
-        self._writer.close()
+        try:
+            self._sealer.close()
+        finally:  # an interrupt while it seals must not leave the writer behind
+            self._writer.close()
 
     def __enter__(self) -> Self:
         return self

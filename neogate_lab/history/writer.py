@@ -72,13 +72,17 @@ class Writer:
         with self._mutex:
             if self._closed:
                 raise StoreError(f"the store {self._journal.folder} is closed: open it again")
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="neogate-writer", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # too many, or the interpreter is leaving
+                    raise StoreError(
+                        f"the store {self._journal.folder} can't be written: {error}"
+                    ) from error
+                self._thread = thread
             self._queue.put(job)
             reached("queued")
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="neogate-writer", daemon=True
-                )
-                self._thread.start()
         return job.future
 
     def stop(self) -> None:
@@ -127,7 +131,7 @@ class Writer:
         try:
             connection = self._connected()
             connection.execute("BEGIN IMMEDIATE")
-        except (sqlite3.Error, OSError, StoreError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it goes to its future
             self._disconnect()
             return [self._failure(job, error) for job in jobs]
         try:
@@ -177,7 +181,7 @@ class Writer:
             self._connection = None
 
     def _fresh(self) -> None:
-        self._mutex = threading.Lock()  # guards the queue's end
+        self._mutex = threading.RLock()  # guards the queue's end; a finalizer may `stop` in between
         self._database = threading.Lock()  # guards the connection
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = None

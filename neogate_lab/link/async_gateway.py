@@ -180,10 +180,11 @@ class AsyncGateway:
         return True
 
     async def _learn_ports(self) -> None:
-        await self._connection.wait_until_up()
-        while not await self._list_ports():
-            await self._clock.sleep(ASK_AGAIN)
+        with contextlib.suppress(GatewayClosed):  # just when it was to ask
             await self._connection.wait_until_up()
+            while not await self._list_ports():
+                await self._clock.sleep(ASK_AGAIN)
+                await self._connection.wait_until_up()
 
     def _assemble(self) -> None:
         """Make the parts; none of them does anything yet."""
@@ -299,14 +300,23 @@ class AsyncGateway:
     @property
     def status(self) -> str:
         """The link in one line: connected, closed, or why it is down and what comes next."""
-        return self._connection.status if self._opened and not self._closed else "closed"
+        if self._closed or not self._opened:
+            return "closed"
+        unrecorded = self._inbound.trouble if self._connection.is_up else None
+        return f"connected, but {unrecorded}" if unrecorded else self._connection.status
 
     @property
     def trouble(self) -> NeogateError | None:
-        """Why the link is down; None while it is up."""
+        """Why the link is down, or why what arrives is not recorded; None while all is well."""
         if self._closed or not self._opened:
             return GatewayClosed(f"{self._where} is not open; connect again")
-        return self._connection.trouble
+        return self._connection.trouble or self._inbound.trouble
+
+    @property
+    def peer(self) -> str:
+        """The address and port that the connection leads to; "" while it is down."""
+        up = self._opened and self._connection.is_up
+        return self._connection.session.peer if up else ""
 
     @property
     def closed(self) -> bool:
@@ -815,6 +825,8 @@ class AsyncGateway:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if self._closed:  # nobody else would end it
+            task.cancel()
         return task
 
     # -- ports -----------------------------------------------------------------------------------

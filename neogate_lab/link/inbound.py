@@ -54,6 +54,8 @@ class Inbound:
     listened_until : datetime or None
         When whoever recorded before this one was last known to listen; None if nobody ever did, and
         while another process still does.
+    trouble : InvalidRequest or None
+        Why nobody records what arrives here: another gateway took the name in the store.
     """
 
     def __init__(
@@ -88,19 +90,15 @@ class Inbound:
         self._overheard: deque[tuple[datetime, ReceivedPart]] = deque()
         self._began = self._told_until = clock.now()
         self.listened_until: datetime | None = None
+        self.trouble: InvalidRequest | None = None
         self._told: set[int] = set()
 
     async def start(self) -> None:
         """Take up the open parts of an earlier process, or follow another; then tell what comes."""
         self._lock = self._ledger.record_lock(self._gateway, self._endpoint)
-        mine, taken_by = self._lock.acquire(), self._lock.endpoint
-        if not mine and taken_by and taken_by.casefold() != self._endpoint.casefold():
-            # Who follows records nothing: what arrives at this one would be lost.
-            raise InvalidRequest(
-                f"the name {self._gateway!r} is in use in this store for the gateway at "
-                f"{taken_by}, not {self._endpoint}: give one of them another name; if both are one "
-                "gateway, close() the other connection, or use the same address for both"
-            )
+        mine = self._lock.acquire()
+        if not mine and (refusal := self._taken(self._lock)):
+            raise refusal  # who follows records nothing: what arrives at this one would be lost
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._tell()), loop.create_task(self._expire())]
         if mine:
@@ -110,9 +108,25 @@ class Inbound:
             logger.info("%s: another process records what arrives", self._gateway)
             self._tasks.append(loop.create_task(self._follow(self._lock)))
 
+    def _taken(self, lock: RecordLock) -> InvalidRequest | None:
+        """The error if the lock's holder records another gateway under this one's name."""
+        by = lock.endpoint
+        if not by or by.casefold() == self._endpoint.casefold():
+            return None
+        return InvalidRequest(
+            f"the name {self._gateway!r} is in use in this store for the gateway at "
+            f"{by}, not {self._endpoint}: give one of them another name; if both are one "
+            "gateway, close() the other connection, or use the same address for both"
+        )
+
+    @property
+    def _holds_lock(self) -> bool:
+        return self._lock is not None and self._lock.held
+
     async def _take_over(self) -> None:
         """Begin to record, with the open parts of whoever recorded before."""
-        since = self._clock.now() - timedelta(seconds=self._timeout + OVERHEARD_SECONDS)
+        oldest = min([self._clock.now(), *(at for at, _ in self._overheard)])
+        since = oldest - timedelta(seconds=self._timeout + OVERHEARD_SECONDS)
         stored = await asyncio.wrap_future(self._ledger.recent_parts(self._gateway, since))
         on_record: Counter[ReceivedPart] = Counter()
         for row, group in stored:
@@ -135,15 +149,33 @@ class Inbound:
             await self._clock.sleep(FOLLOW_SECONDS)
             try:
                 free = lock.acquire()
+                self._watch_name(None if free else self._taken(lock))
+                if self.trouble is not None:
+                    continue
                 await self._catch_up()
                 if free:
                     await self._take_over()
                     logger.info("%s: this process records what arrives now", self._gateway)
+                else:  # who holds the lock has recorded it
+                    oldest = self._clock.now() - timedelta(seconds=OVERHEARD_SECONDS)
+                    while self._overheard and self._overheard[0][0] < oldest:
+                        self._overheard.popleft()
             except (NeogateError, OSError) as error:
                 logger.error("%s: what arrives can't be followed: %s", self._gateway, error)
-            oldest = self._clock.now() - timedelta(seconds=OVERHEARD_SECONDS)
-            while self._overheard and self._overheard[0][0] < oldest:
-                self._overheard.popleft()
+
+    def _watch_name(self, trouble: InvalidRequest | None) -> None:
+        """Tell when another gateway takes the name, and when it gives it back.
+
+        As long as it has it, nothing that is overheard is forgotten, and none of its messages is
+        told as one of this gateway.
+        """
+        if self.trouble is not None or trouble is not None:
+            self._began = self._clock.now()
+        if trouble is not None and self.trouble is None:
+            logger.error("%s; until then, what arrives here is kept in memory alone", trouble)
+        elif trouble is None and self.trouble is not None:
+            logger.warning("%s: its name is free again", self._gateway)
+        self.trouble = trouble
 
     async def _catch_up(self) -> None:
         since = self._told_until - timedelta(seconds=OVERHEARD_SECONDS)
@@ -155,21 +187,30 @@ class Inbound:
 
     async def close(self) -> None:
         """Commit what has arrived, tell it, and stop; whoever still waits gets `GatewayClosed`."""
-        if self._tasks and not self._tasks[0].done():
-            try:
+        try:
+            if self._tasks and not self._tasks[0].done():
                 async with asyncio.timeout(RETRY_SECONDS):
                     await self._queue.join()
-            except TimeoutError:
-                logger.error("%s: messages could not be stored in time", self._gateway)
-        self._closed = True
-        for found in self._waiting:
-            if not found.done():
-                found.set_exception(GatewayClosed(f"{self._gateway} was closed while this waited"))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._lock is not None:
-            self._lock.release()
+        except TimeoutError:
+            logger.error("%s: messages could not be stored in time", self._gateway)
+        finally:  # interrupted too: a lock that stays would keep the next connection from recording
+            self._closed = True
+            if self._overheard and (self.trouble is not None or self._holds_lock):
+                lost = len(self._overheard)
+                what = "parts that arrived are perhaps not recorded"
+                logger.error("%s: %s: %d", self._gateway, what, lost)
+            for found in self._waiting:
+                if not found.done():
+                    found.set_exception(
+                        GatewayClosed(f"{self._gateway} was closed while this waited")
+                    )
+            for task in self._tasks:
+                task.cancel()
+            try:
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+            finally:
+                if self._lock is not None:
+                    self._lock.release()
 
     def note(self) -> None:
         """Note that what arrives now is recorded, for whoever comes after this process."""

@@ -41,6 +41,10 @@ class Lock(Protocol):
 class SurveyLock(Lock, Protocol):
     """Who holds it measures a survey."""
 
+    def taken(self) -> bool:
+        """Whether somebody has it; asking names nobody as its holder. `OSError` as `acquire`."""
+        ...
+
     @property
     def holder(self) -> str:
         """Who took it last, in words: "process 4711"."""

@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from neogate_lab.errors import GatewayClosed, WrongThread
+from neogate_lab.errors import GatewayClosed, NeogateError, WrongThread
+from neogate_lab.latch import Latch
 
 __all__ = ["LoopThread", "acquire"]
 
@@ -31,6 +32,8 @@ INTERRUPT_GRACE = 0.5
 EXIT_GRACE = 2.0
 """Seconds that all gateways together get to say goodbye when the interpreter exits."""
 
+_ENDED = "the gateway was closed while this call waited"
+
 
 class _Call:
     """One coroutine on its way through the loop: a task there, a waitable here.
@@ -38,24 +41,28 @@ class _Call:
     Cancelling a concurrent future returns before the task has cleaned up; this waits for the task.
     """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self.done = threading.Event()
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], *, certain: bool = False) -> None:
+        self._certain = certain
+        self.done = Latch()
         self._coroutine = coroutine
         self._task: asyncio.Task[Any] | None = None
         self._cancelled = False
         self._outcome: tuple[Any, BaseException | None] = (None, None)
 
     def start(self) -> None:
-        if self._cancelled:
+        if self._cancelled and not self._certain:
             self._coroutine.close()
-            self.done.set()
+            self._outcome = (None, GatewayClosed(_ENDED))
+            self.done.open()
             return
         self._task = asyncio.get_running_loop().create_task(self._coroutine)
         self._task.add_done_callback(self._finish)
 
     def cancel(self) -> None:
         self._cancelled = True
-        if self._task is not None:
+        if self._task is not None and self._certain:  # never before its first step
+            asyncio.get_running_loop().call_soon(self._task.cancel)
+        elif self._task is not None:
             self._task.cancel()
 
     def abandon(self) -> None:
@@ -65,12 +72,12 @@ class _Call:
 
     def _finish(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled():
-            self._outcome = (None, GatewayClosed("the gateway was closed while this call waited"))
+            self._outcome = (None, GatewayClosed(_ENDED))
         else:
             error = task.exception()
             self._outcome = (None if error else task.result(), error)
         self._task = None  # it holds the error, whose traceback holds the frame that holds this
-        self.done.set()
+        self.done.open()
 
     def result(self) -> Any:
         value, error = self._outcome
@@ -92,7 +99,11 @@ class LoopThread:
         self._users = 0
         self._exiting = False
         self._farewells: dict[object, Callable[[], Coroutine[Any, Any, None]]] = {}
-        self._ready = threading.Event()
+        self._ready = Latch()
+        self._serving = False
+        # Before 3.13 an interrupt within `Thread.is_alive` makes it deny a thread that runs.
+        self._ended = False
+        self._failure: Exception | None = None
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
         # An empty context: output of long-lived tasks must not land in the cell that started them.
@@ -101,27 +112,40 @@ class LoopThread:
             target=context.run, args=(self._main,), name="neogate-loop", daemon=True
         )
         self._thread.start()
-        self._ready.wait()
+        while not self._ready.wait(WAIT_SLICE):
+            pass
+        if self._failure is not None:
+            raise NeogateError(
+                f"no event loop could be started ({self._failure}): close what this process has "
+                "open and does not need, such as files and gateways, then try again"
+            ) from self._failure
 
     def _main(self) -> None:
         try:
             with asyncio.Runner() as runner:
                 runner.run(self._serve())
-        except RuntimeError:
+        except Exception as error:
+            if not self._serving:
+                self._failure = error  # out of files, say: who waits for the loop has to know
             # At exit some Pythons (3.12.1) refuse the thread in which asyncio ends its resolver.
-            if not self._exiting:
+            elif not (self._exiting and isinstance(error, RuntimeError)):
                 raise
+        finally:
+            self._ended = True
+            if not self._serving:
+                self._ready.open()
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        self._ready.set()
+        self._serving = True
+        self._ready.open()
         await self._stop.wait()
 
     @property
     def alive(self) -> bool:
         """Whether the thread runs in this very process."""
-        return self._pid == os.getpid() and self._thread.is_alive()
+        return self._pid == os.getpid() and not self._ended
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -149,28 +173,35 @@ class LoopThread:
                 "this process was forked after connecting, and the connection stayed with the "
                 "parent; call neogate_lab.connect() again here"
             )
-        if not self._thread.is_alive():
+        if self._ended:
             raise GatewayClosed("the event loop has ended; call neogate_lab.connect() again")
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def run(self, coroutine: Coroutine[Any, Any, T], *, certain: bool = False) -> T:
         """Run a coroutine on the loop and wait for its result.
 
         `KeyboardInterrupt` cancels it, waits at most `INTERRUPT_GRACE` for its clean-up and is
-        raised in any case; a second interrupt leaves at once.
+        raised in any case; a second interrupt leaves at once. What is `certain` is begun even
+        then, lest an interrupt that comes early leaves open what was to be closed.
         """
         try:
             self.check_caller()
         except BaseException:
             coroutine.close()
             raise
-        call = _Call(coroutine)
+        call = _Call(coroutine, certain=certain)
+
+        def start() -> None:
+            if self._stop.is_set():  # what begins now would be left lying in the middle
+                call.cancel()
+            call.start()
+
         try:
-            self.post(call.start)
+            self.post(start)
             while not call.done.wait(WAIT_SLICE):
-                if not self._thread.is_alive():
+                if self._ended:
                     raise GatewayClosed("the event loop ended while this call waited")
         except BaseException:
-            if self._thread.is_alive():
+            if not self._ended:
                 with contextlib.suppress(GatewayClosed):
                     self.post(call.cancel)
                     call.done.wait(INTERRUPT_GRACE)
@@ -228,7 +259,7 @@ class LoopThread:
         self._end(max(0.1, deadline - time.monotonic()))
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler may close a gateway within `acquire`
 _shared: LoopThread | None = None
 
 
@@ -250,7 +281,7 @@ def _exit_shared() -> None:
 def _after_fork() -> None:
     """The child has neither the thread nor, perhaps, an unlocked lock."""
     global _lock, _shared
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _shared = None
 
 

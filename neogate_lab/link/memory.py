@@ -57,6 +57,9 @@ class _Held:
             self.held = True
         return self.held
 
+    def taken(self) -> bool:
+        return self._name in self._taken
+
     def release(self) -> None:
         if self.held:
             self._taken.discard(self._name)

@@ -12,7 +12,15 @@ import contextlib
 import functools
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -223,6 +231,7 @@ class Outbox:
         self._turns: dict[int, asyncio.Lock] = {}
         self._work: set[asyncio.Task[None]] = set()
         self._withdrawals: set[asyncio.Task[None]] = set()
+        self._on_their_way: set[asyncio.Future[None]] = set()  # to disk, so far nobody's
         self._closed = False
 
     async def send(
@@ -248,11 +257,12 @@ class Outbox:
             Called with what is known at once, and at every change.
         """
         patience = self._status_timeout if timeout is None else timeout
-        stored, fresh = await self._enqueue(row, budget)
-        mine = fresh or self._is_left_over(stored)
-        entry = self._admit(stored, mine, progress)
-        if mine and self._closed:
-            await self._withdraw_closed(entry)
+        with self._queueing():
+            stored, fresh = await self._enqueue(row, budget)
+            mine = fresh or self._is_left_over(stored)
+            entry = self._admit(stored, mine, progress)
+            if mine and self._closed:
+                await self._withdraw_closed(entry)
         if wait:
             await self._finish([entry], patience, [entry] if mine else [])
         elif mine:
@@ -284,35 +294,22 @@ class Outbox:
         list of SmsResult, or list of InvalidRequest or None
             The latter when a row could not be queued, and therefore none was.
         """
-        queued = asyncio.wrap_future(
-            self._ledger.enqueue_many(
-                rows, retry_failed=retry_failed, budget=budget, any_port=any_port
-            )
-        )
-        try:
-            answers = await asyncio.shield(queued)
-        except asyncio.CancelledError:
-
-            async def take_back() -> None:
-                taken = [answer for answer in await queued if isinstance(answer, tuple)]
-                await self._withdraw_all([_Entry(row) for row, mine in taken if mine])
-
-            await self._withdraw(take_back())
-            raise
-        if any(isinstance(answer, InvalidRequest) for answer in answers):
-            return [answer if isinstance(answer, InvalidRequest) else None for answer in answers]
-        entries: list[_Entry] = []
-        own: list[_Entry] = []
-        for number, (row, answer) in enumerate(zip(rows, answers, strict=True)):
-            assert isinstance(answer, tuple)
-            stored, fresh = answer
-            mine = fresh or self._is_left_over(stored)
-            tell = None if progress is None else functools.partial(progress, number)
-            entries.append(self._admit(stored, mine, tell, roams=row["auto"]))
-            if mine:
-                own.append(entries[-1])
-        if self._closed:
-            await self._withdraw_all(own, error=CLOSED)
+        with self._queueing():
+            answers = await self._enqueue_many(rows, retry_failed, budget, any_port)
+            if any(isinstance(answer, InvalidRequest) for answer in answers):
+                return [each if isinstance(each, InvalidRequest) else None for each in answers]
+            entries: list[_Entry] = []
+            own: list[_Entry] = []
+            for number, (row, answer) in enumerate(zip(rows, answers, strict=True)):
+                assert isinstance(answer, tuple)
+                stored, fresh = answer
+                mine = fresh or self._is_left_over(stored)
+                tell = None if progress is None else functools.partial(progress, number)
+                entries.append(self._admit(stored, mine, tell, roams=row["auto"]))
+                if mine:
+                    own.append(entries[-1])
+            if self._closed:
+                await self._withdraw_all(own, error=CLOSED)
         await self._finish(entries, self._status_timeout, own, link_patience=float("inf"))
         ours = {id(entry) for entry in own}
         return [replace(entry.result(), earlier=id(entry) not in ours) for entry in entries]
@@ -364,7 +361,7 @@ class Outbox:
             entry.mine = True
             self._entries[sms_id] = entry
             self._start(self._guard(entry, self._deliver))
-        elif stored["status"] == "queued" and not mine and sms_id not in self._entries:
+        elif stored["status"] == "queued" and not (mine or self._closed or sms_id in self._entries):
             if not self._foreign:
                 self._start(self._look_after_foreign())
             self._foreign[sms_id] = entry
@@ -464,10 +461,25 @@ class Outbox:
         for task in self._work:
             task.cancel()
         await asyncio.gather(*self._work, *self._withdrawals, return_exceptions=True)
+        if self._on_their_way:  # their calls withdraw them, for which the ledger must be there
+            await asyncio.wait(self._on_their_way)
         for entry in [*self._entries.values(), *self._foreign.values()]:
             if entry.row["status"] == "queued" and entry.mine:
                 await self._guard(entry, self._withdraw_closed)
             entry.become(None)  # whoever waits for a report looks up, and returns
+
+    @contextlib.contextmanager
+    def _queueing(self) -> Iterator[None]:
+        """Have `close` wait for rows that are on their way to disk: their call withdraws them."""
+        if self._closed:
+            raise GatewayClosed(CLOSED)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._on_their_way.add(done)
+        try:
+            yield
+        finally:
+            self._on_their_way.discard(done)
+            done.set_result(None)
 
     # -- one SMS ---------------------------------------------------------------------------------
     async def _enqueue(self, row: Row, budget: int | None) -> tuple[Row, bool]:
@@ -480,6 +492,29 @@ class Outbox:
                 stored, mine = await queued
                 if mine:
                     await self._withdraw_all([_Entry(stored)])
+
+            await self._withdraw(take_back())
+            raise
+
+    async def _enqueue_many(
+        self,
+        rows: Sequence[Row],
+        retry_failed: bool,
+        budget: int | None,
+        any_port: Collection[str],
+    ) -> list[tuple[Row, bool] | InvalidRequest]:
+        queued = asyncio.wrap_future(
+            self._ledger.enqueue_many(
+                rows, retry_failed=retry_failed, budget=budget, any_port=any_port
+            )
+        )
+        try:
+            return await asyncio.shield(queued)
+        except asyncio.CancelledError:
+
+            async def take_back() -> None:
+                taken = [answer for answer in await queued if isinstance(answer, tuple)]
+                await self._withdraw_all([_Entry(row) for row, mine in taken if mine])
 
             await self._withdraw(take_back())
             raise

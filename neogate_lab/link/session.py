@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import itertools
 import logging
 import os
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -75,6 +77,40 @@ class _Request:
     data: bytes = field(repr=False)
     written: bool = False
     deadline: asyncio.TimerHandle | None = None
+
+
+async def _addresses(host: str, port: int) -> list[str]:
+    """The addresses of a name.
+
+    In a thread of its own: those of asyncio are waited for, by a loop that ends and by the
+    interpreter when it exits, and a lookup can hang for half a minute.
+    """
+    with contextlib.suppress(ValueError):
+        return [str(ipaddress.ip_address(host))]
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[list[str]] = loop.create_future()
+
+    def tell(addresses: list[str], error: Exception | None) -> None:
+        if found.done():  # nobody waits for it any more
+            return
+        if error is None:
+            found.set_result(addresses)
+        else:
+            found.set_exception(error)
+
+    def look() -> None:
+        addresses: list[str] = []
+        failure: Exception | None = None
+        try:
+            infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = list(dict.fromkeys(str(info[4][0]) for info in infos))
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(tell, addresses, failure)
+
+    threading.Thread(target=look, name="neogate-resolver", daemon=True).start()
+    return await found
 
 
 class Session(asyncio.Protocol):
@@ -168,7 +204,7 @@ class Session(asyncio.Protocol):
         deadline = loop.time() + connect_timeout
         try:
             async with asyncio.timeout_at(deadline):
-                await loop.create_connection(lambda: session, host, port)
+                await session._connect(host, port)
         except TimeoutError:
             raise Unreachable(
                 f"{where} did not accept a connection within {connect_timeout:g} s; check the "
@@ -196,6 +232,14 @@ class Session(asyncio.Protocol):
             raise
         session._keep_alive_in(keepalive)
         return session
+
+    async def _connect(self, host: str, port: int) -> None:
+        *others, last = await _addresses(host, port)
+        for address in others:
+            with contextlib.suppress(OSError):
+                await self._loop.create_connection(lambda: self, address, port)
+                return
+        await self._loop.create_connection(lambda: self, last, port)
 
     async def _greet(self, deadline: float, connect_timeout: float) -> None:
         try:
@@ -243,6 +287,12 @@ class Session(asyncio.Protocol):
     def is_open(self) -> bool:
         """Whether a request may be written now."""
         return self._transport is not None and not self._closing and not self._ended.done()
+
+    @property
+    def peer(self) -> str:
+        """The address and port that it leads to; "" without a connection."""
+        found = None if self._transport is None else self._transport.get_extra_info("peername")
+        return f"{found[0]}:{found[1]}" if found else ""
 
     @property
     def is_idle(self) -> bool:

@@ -210,9 +210,24 @@ class AsyncSurvey:
         self._row: int | None = None  # of the stretch that is open
         self._last_row = 0
         self._task: asyncio.Task[None]
+        self._began: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def begin(self) -> None:
-        """Record its start, and measure from then on."""
+    def start(self) -> None:
+        """Record its start, and measure from then on, in the background."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.add_done_callback(self._ended)
+
+    async def begun(self) -> None:
+        """Return when its start is on record; raise why it is not. An interrupt ends it."""
+        try:
+            await asyncio.wait({self._task, self._began}, return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            self.end()
+            raise
+        if not self._began.done():
+            self._task.result()
+
+    async def _record_start(self) -> None:
         earlier = self._earlier
         if earlier is None:
             await self._open(self._sampler.started_at)
@@ -223,8 +238,6 @@ class AsyncSurvey:
             if self.settings.label != earlier.settings.label:
                 await self._label(self.settings.label, None)
             await self._open(self._clock.now())
-        self._task = asyncio.get_running_loop().create_task(self._run())
-        self._task.add_done_callback(self._log_failure)
 
     @property
     def running(self) -> bool:
@@ -305,18 +318,17 @@ class AsyncSurvey:
     async def _run(self) -> None:
         reason = "failed"
         try:
+            await self._record_start()
+            self._began.set_result(None)
             finished = await self._sampler.run()
             reason = "done" if finished else "closed" if self._closing else "stopped"
         finally:
-            try:
-                async with self._turn:
-                    if self._row is not None:
-                        stopped = self._sampler.stopped_at or self._clock.now()
-                        await self._end({"stopped_at": stopped, "reason": reason})
-                    elif reason == "stopped":  # within a pause: it was not measured since that
-                        await self._change(self._last_row, {"reason": reason})
-            finally:
-                self._lock.release()
+            async with self._turn:
+                if self._row is not None:
+                    stopped = self._sampler.stopped_at or self._clock.now()
+                    await self._end({"stopped_at": stopped, "reason": reason})
+                elif reason == "stopped":  # within a pause: it was not measured since that
+                    await self._change(self._last_row, {"reason": reason})
 
     async def _open(self, time: datetime) -> None:
         """Record that a stretch begins."""
@@ -346,8 +358,11 @@ class AsyncSurvey:
                 "another name begins a new one"
             )
 
-    def _log_failure(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._lock.release()
         error = None if task.cancelled() else task.exception()
+        if not self._began.done():
+            return  # `begun` raises it
         if isinstance(error, NeogateError):
             logger.error("the survey %r ended: %s", self.name, error)
         elif error is not None:

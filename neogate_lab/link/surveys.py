@@ -102,11 +102,20 @@ class SurveyDesk:
             raise InvalidRequest(f"{self._where} lists no ports")
         name, lock = await self._claim(name)
         try:
-            survey = await self._begin(name, lock, settings, on_tick, start)
+            survey, earlier = await self._make(name, lock, settings, on_tick, start)
+            if self._closed:
+                raise GatewayClosed(f"{self._where} was closed; connect again")
         except BaseException:
             lock.release()
             raise
+        survey.start()  # and with that it is ended by `close`, and lets go of the lock itself
         self._surveys = [*self.running, survey]
+        await survey.begun()
+        if self._closed:
+            raise GatewayClosed(f"{self._where} was closed; connect again")
+        if earlier is not None and earlier.reason in ("died", "closed", "failed"):
+            gap = (self._clock.now() - earlier.stopped_at).total_seconds()
+            self._record_gap("not_running", f"survey {name!r}: {earlier.reason}", gap)
         if survey.notice:
             logger.info("%s: %s", self._where, survey.notice)
         return survey
@@ -145,14 +154,14 @@ class SurveyDesk:
     async def _earlier(self, name: str) -> Earlier | None:
         return await Earlier.find(self._ledger, self._gateway, name, self._clock.now())
 
-    async def _begin(
+    async def _make(
         self,
         name: str,
         lock: SurveyLock,
         settings: Settings,
         on_tick: Callable[[int], object],
         start: datetime | None,
-    ) -> AsyncSurvey:
+    ) -> tuple[AsyncSurvey, Earlier | None]:
         earlier = await self._earlier(name)
         if earlier is not None:
             settings = earlier.taken_up_with(settings, name)
@@ -194,13 +203,7 @@ class SurveyDesk:
             beside=beside,
             clock=self._clock,
         )
-        if self._closed:
-            raise GatewayClosed(f"{self._where} was closed; connect again")
-        await survey.begin()
-        if earlier is not None and earlier.reason in ("died", "closed", "failed"):
-            gap = (self._clock.now() - earlier.stopped_at).total_seconds()
-            self._record_gap("not_running", f"survey {name!r}: {earlier.reason}", gap)
-        return survey
+        return survey, earlier
 
     async def _others_at_work(self, name: str, settings: Settings) -> str:
         """Who else measures some of these ports, in one line."""
@@ -212,9 +215,7 @@ class SurveyDesk:
             if ports and settings.ports and not {*ports} & {*settings.ports}:
                 continue
             lock = self._ledger.survey_lock(self._gateway, other)
-            if lock.acquire():  # its process died
-                lock.release()
-            else:
+            if lock.taken():  # else its process died
                 told.append(
                     f"{lock.holder} measures {self._gateway} as well, every {row['every_s']:g} s: "
                     f"its rows stand beside these with survey={other!r}"

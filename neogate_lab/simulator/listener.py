@@ -13,9 +13,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from neogate_lab.errors import InvalidRequest
+from neogate_lab.latch import Latch
 from neogate_lab.simulator.session import Hub, Session
 
 T = TypeVar("T")
+
+_SLICE = 0.25
+"""Seconds: waits are cut into slices because some platforms notice an interrupt only between."""
 
 
 def _words(error: OSError) -> str:
@@ -121,16 +125,20 @@ class Listener:
             loop = self._loop
             if loop is None:
                 return action()
-            done: concurrent.futures.Future[T] = concurrent.futures.Future()
+            done = Latch()
+            outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
 
             def run() -> None:
                 try:
-                    done.set_result(action())
+                    outcome.set_result(action())
                 except Exception as error:  # noqa: BLE001  # raised again where it was called
-                    done.set_exception(error)
+                    outcome.set_exception(error)
+                done.open()
 
             loop.call_soon_threadsafe(run)
-            return done.result()
+            while not done.wait(_SLICE):
+                pass
+            return outcome.result()
 
     def call_running(self, action: Callable[[], T]) -> T:
         """Like `call`, for what makes no sense without a listening gateway."""
@@ -146,8 +154,13 @@ class Listener:
             asyncio.run_coroutine_threadsafe(self._reboot(down), loop).result()
 
     def _run(self, ready: concurrent.futures.Future[None]) -> None:
-        with asyncio.Runner() as runner:
-            runner.run(self._serve(ready))
+        try:
+            with asyncio.Runner() as runner:
+                runner.run(self._serve(ready))
+        except Exception as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)  # no loop could be made: who waits for it has to know
 
     async def _serve(self, ready: concurrent.futures.Future[None]) -> None:
         stopping = asyncio.Event()

@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -228,3 +230,76 @@ def test_a_clock_that_fails_ends_no_recording(
             store.append("signal", [measurement(i) for i in range(20)]).result(10)
         assert store.seal() == 60
     assert caplog.text.count("rows stay in the journal for now: the store's clock failed") == 1
+
+
+def test_a_writer_that_can_not_be_started_is_said_and_hangs_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_many(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Store(tmp_path / "lab") as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", too_many)
+            with pytest.raises(StoreError, match="can't start new thread"):
+                store.append("signal", [measurement()])
+        assert len(store.append("signal", [measurement()]).result(10)) == 1
+        assert len(store.signal()) == 1  # what was refused is not written later
+
+
+def test_whatever_keeps_the_journal_from_opening_reaches_its_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise MemoryError("no room")
+
+    with Store(tmp_path / "lab") as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(store._journal, "connect", broken)
+            with pytest.raises(MemoryError):
+                store.append("signal", [measurement()]).result(10)
+        assert len(store.append("signal", [measurement()]).result(10)) == 1
+
+
+def test_closing_ends_a_seal_that_waits_for_another_process(tmp_path: Path) -> None:
+    with Store(tmp_path / "lab") as store, store._sealer._locked(wait=True):
+        other = Store(tmp_path / "lab")
+        with ThreadPoolExecutor(1) as pool:
+            sealing = pool.submit(other.seal)
+            with pytest.raises(TimeoutError):
+                sealing.result(0.1)
+            other.close()
+            with pytest.raises(StoreError, match="closed"):
+                sealing.result(10)
+
+
+def test_a_store_dropped_in_the_middle_of_writing_waits_for_nobody(tmp_path: Path) -> None:
+    store = Store(tmp_path / "lab")
+    writer = store._writer
+
+    def stop() -> None:
+        with writer._mutex:  # where a finalizer may run, in this very thread
+            writer.stop()
+
+    thread = threading.Thread(target=stop, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    store.close()
+
+
+def test_an_interrupt_while_a_store_closes_leaves_no_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "lab")
+    store.append("signal", [measurement()]).result()
+
+    def interrupted(timeout: float | None = None) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._sealer, "close", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.close()
+    assert store._writer._thread is not None
+    assert not store._writer._thread.is_alive()

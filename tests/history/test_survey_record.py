@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,4 +110,58 @@ def test_its_lock_tells_who_has_it(store: Store) -> None:
     ):
         file.write_text(text)
         assert seen.holder == words
+    lock.release()
+
+
+def test_who_looks_whether_it_is_taken_is_not_named_and_makes_no_file(store: Store) -> None:
+    lock, seen = store.survey_lock("lab", "s"), store.survey_lock("lab", "s")
+    assert not seen.taken()
+    assert not list((store.path / "locks").glob("survey-*"))
+    assert lock.acquire()
+    assert seen.taken()
+    assert lock.taken()
+    (file,) = (store.path / "locks").glob("survey-*")
+    file.write_text("4711 elsewhere\n")
+    lock.release()
+    assert not seen.taken()
+    assert seen.holder == "process 4711 on elsewhere"
+
+
+@pytest.mark.parametrize("kind", ["survey", "record"])
+def test_a_lock_never_names_nobody_while_it_is_signed(
+    store: Store, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def make(endpoint: str) -> Any:
+        if kind == "survey":
+            return store.survey_lock("lab", "s")
+        return store.record_lock("lab", endpoint)
+
+    def named(lock: Any) -> str:
+        return str(lock.holder if kind == "survey" else lock.endpoint)
+
+    first, second = make("a-long-name.example"), make("b")
+    assert first.acquire()
+    first.release()
+    names = {named(second)}
+    for call in ("lseek", "write", "ftruncate"):
+        real = getattr(os, call)
+
+        def looked_at(*args: Any, real: Any = real) -> Any:
+            names.add(named(second))
+            try:
+                return real(*args)
+            finally:
+                names.add(named(second))
+
+        monkeypatch.setattr(f"neogate_lab.history.locks.os.{call}", looked_at)
+    assert second.acquire()
+    assert names == ({"this process"} if kind == "survey" else {"a-long-name.example", "b"})
+    second.release()
+
+
+def test_a_lock_that_was_dropped_is_free(store: Store) -> None:
+    assert store.survey_lock("lab", "s").acquire()
+    gc.collect()
+    lock = store.survey_lock("lab", "s")
+    assert lock.acquire()
     lock.release()

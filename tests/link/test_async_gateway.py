@@ -405,6 +405,15 @@ async def test_closing_ends_though_a_handler_swallows_its_cancel(
     await eventually(lambda: not gw._tasks)
 
 
+async def test_closing_just_when_the_ports_are_to_be_asked_for_is_no_error(
+    sim: SimulatedGateway,
+) -> None:
+    gw = await gateway(sim).open()
+    asking = asyncio.ensure_future(gw._learn_ports())
+    await gw.close()
+    await asking
+
+
 async def test_closing_says_goodbye_on_every_session(sim: SimulatedGateway) -> None:
     async with gateway(sim) as gw:
         await gw.ussd("*114#", port=1)

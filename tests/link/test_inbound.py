@@ -257,3 +257,19 @@ async def test_closing_does_not_hang_on_a_dead_disk(
     world.inbound.arrived(sms("stuck"))
     await world.inbound.close()
     assert "could not be stored in time" in caplog.text
+
+
+async def test_an_interrupted_end_lets_go_of_the_lock(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released: list[bool] = []
+    monkeypatch.setattr(world.inbound._lock, "release", lambda: released.append(True))
+    world.ledger.hold = True
+    world.inbound.arrived(sms("never stored"))
+    closing = asyncio.create_task(world.inbound.close())
+    await turn()
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert released == [True]
+    assert all(task.done() for task in world.inbound._tasks)

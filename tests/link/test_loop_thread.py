@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import errno
 import gc
 import os
+import random
 import signal
 import threading
 import time
@@ -16,9 +19,11 @@ from typing import Any
 
 import pytest
 
-from neogate_lab.errors import GatewayClosed, NoAnswer, WrongThread
+from neogate_lab.errors import GatewayClosed, NeogateError, NoAnswer, WrongThread
+from neogate_lab.latch import Latch
 from neogate_lab.link import loop_thread
 from neogate_lab.link.loop_thread import LoopThread
+from tests.support import interrupt_when
 
 
 @pytest.fixture
@@ -236,3 +241,120 @@ def test_a_forked_child_is_told_and_gets_a_loop_of_its_own(loop: LoopThread) -> 
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert loop.run(value(1)) == 1
+
+
+def test_a_loop_that_can_not_be_made_is_an_error_and_no_endless_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def out_of_files() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(asyncio, "Runner", out_of_files)
+    errors: list[BaseException] = []
+
+    def make() -> None:
+        try:
+            LoopThread()
+        except NeogateError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    thread.join(10)
+    (error,) = errors
+    assert "Too many open files" in str(error)
+
+
+def test_a_call_that_comes_while_the_loop_ends_is_not_begun(loop: LoopThread) -> None:
+    begun: list[bool] = []
+
+    async def work() -> None:
+        begun.append(True)
+        await asyncio.Event().wait()
+
+    loop.post(loop._stop.set)
+    with pytest.raises(GatewayClosed):
+        loop.run(work())
+    assert begun == []
+
+
+@pytest.mark.parametrize("certain", [False, True])
+def test_what_is_certain_is_begun_though_an_interrupt_comes_first(
+    loop: LoopThread, certain: bool
+) -> None:
+    let_go = threading.Event()
+    steps: list[str] = []
+
+    async def close() -> None:
+        steps.append("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            steps.append("cleaned up")
+
+    loop.post(lambda: let_go.wait(10))  # the loop is busy when the call and the interrupt come
+    pressing = interrupt_when(lambda: True)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(close(), certain=certain)
+    pressing.join()
+    let_go.set()
+    loop.run(value(1))
+    loop.run(value(1))
+    assert steps == (["begun", "cleaned up"] if certain else [])
+
+
+def test_a_signal_handler_may_give_the_loop_back_within_acquire(
+    loop: LoopThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = loop_thread.LoopThread
+
+    def interrupted() -> LoopThread:
+        loop.release()  # what a handler does in this very thread
+        return made()
+
+    monkeypatch.setattr(loop_thread, "LoopThread", interrupted)
+    monkeypatch.setattr(loop_thread, "_shared", None)
+    loop_thread.acquire().release()
+    assert not loop.alive
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_interrupts_at_any_moment_leave_the_loop_running(loop: LoopThread) -> None:
+    chance = random.Random(0)
+
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGALRM, press)
+    try:
+        for _ in range(150):
+            with contextlib.suppress(KeyboardInterrupt):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, chance.uniform(2e-5, 3e-4))
+                    for _ in range(20):
+                        loop.run(value(1))
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, earlier)
+    answers: list[int] = []
+    thread = threading.Thread(target=lambda: answers.append(loop.run(value(7))), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert answers == [7]
+
+
+def test_a_latch_lets_everybody_through_and_an_interrupted_waiter_holds_up_nobody() -> None:
+    latch = Latch()
+    assert not latch.wait(0)
+    passed: list[bool] = []
+    threads = [threading.Thread(target=lambda: passed.append(latch.wait(30))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    latch.open()
+    for thread in threads:
+        thread.join()
+    assert passed == [True] * 4
+    latch._gate.acquire()  # the interrupt came just before it was let go
+    assert latch.wait(30)

@@ -683,10 +683,36 @@ async def test_closing_at_once_after_queueing(world: World) -> None:
     world.ledger.hold = {"enqueue"}
     sending = world.send()
     await turn()
-    await world.outbox.close()
+    closing = asyncio.create_task(world.outbox.close())
+    await turn()
+    assert not closing.done()  # else the row could stay queued in a ledger that is gone by then
     world.ledger.release()
+    await closing
+    assert world.row("ng1")["status"] == "cancelled"
     assert (await sending).status == "cancelled"
     assert world.written == []
+
+
+async def test_closing_waits_for_an_interrupted_call_to_take_its_row_back(world: World) -> None:
+    world.ledger.hold = {"enqueue"}
+    sending = world.send()
+    await turn()
+    sending.cancel()
+    closing = asyncio.create_task(world.outbox.close())
+    await turn()
+    assert not closing.done()
+    world.ledger.release()
+    await closing
+    assert world.row("ng1")["status"] == "cancelled"
+
+
+async def test_after_the_end_nothing_is_queued(world: World) -> None:
+    await world.outbox.close()
+    with pytest.raises(GatewayClosed, match="nothing was sent"):
+        await world.send()
+    with pytest.raises(GatewayClosed, match="nothing was sent"):
+        await world.send_auto(1)
+    assert "outbox" not in world.ledger.tables
 
 
 async def test_closing_a_broken_store_hangs_nobody(world: World) -> None:
@@ -703,3 +729,23 @@ def test_ids_are_one_word_and_unique() -> None:
     ids = {new_id() for _ in range(1000)}
     assert len(ids) == 1000
     assert all(sms_id.isalnum() and sms_id.isascii() and len(sms_id) <= 64 for sms_id in ids)
+
+
+async def test_who_asks_for_anothers_sms_after_the_end_follows_nobody(world: World) -> None:
+    world.link.go_down()
+    world.send(key="k")
+    await turn()
+    other = world.fresh()
+    row = world.draft("ng2") | {"key": "k"}
+    world.ledger.hold = {"enqueue"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(other, "_is_left_over", lambda stored: False)  # it is another process's
+        asking = asyncio.create_task(other.send(row, wait=True, timeout=None, budget=None))
+        await turn()
+        closing = asyncio.create_task(other.close())
+        await turn()
+        world.ledger.release()
+        result = await asking
+        await closing
+    assert (result.id, result.status, result.earlier) == ("ng1", "queued", True)
+    assert not other._work

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 
 import pytest
 
@@ -69,6 +71,33 @@ async def test_a_silent_peer_is_no_gateway_either() -> None:
     assert isinstance(error, ProtocolError)
     assert "nothing" in str(error)
     assert sent == b""
+
+
+async def test_of_several_addresses_of_a_name_one_that_answers_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = [(socket.AF_INET, 0, 0, "", (ip, 0)) for ip in ("127.0.0.2", "127.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    async with listening() as listener:
+        opening = asyncio.create_task(Opened().open(listener.port, host="gateway.example"))
+        peer = await listener.peer()
+        await peer.hear_login()
+        session = await opening
+        assert session.peer == f"127.0.0.1:{listener.port}"
+        peer.writer.transport.abort()
+        await session.close()
+        await turn()
+
+
+def test_a_lookup_that_hangs_holds_up_no_loop_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers.wait(60) and [])
+    with pytest.raises(Unreachable, match="did not accept a connection within"):
+        asyncio.run(Opened().open(5038, host="gateway.example", connect_timeout=0.05))
+    (lookup,) = [each for each in threading.enumerate() if each.name == "neogate-resolver"]
+    assert lookup.daemon  # nor the interpreter
+    answers.set()
+    lookup.join(10)
 
 
 async def test_a_connection_closed_at_once_is_unreachable() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any
 
@@ -513,3 +514,53 @@ async def test_the_end_is_told_on_the_loop(world: World) -> None:
     survey.when_ended(lambda: ended.append(False))
     await turn()
     assert ended == [True, False]
+
+
+async def test_a_gateway_closed_while_the_first_row_is_written_ends_that_row(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, closing = world.ledger.append, []
+
+    def close_meanwhile(table: str, rows: Any) -> Any:
+        if table == "surveys":
+            closing.append(asyncio.ensure_future(world.gw.close()))
+        return append(table, rows)
+
+    monkeypatch.setattr(world.ledger, "append", close_meanwhile)
+    with pytest.raises(GatewayClosed, match="was closed; connect again"):
+        await world.gw.survey(name="late")
+    await asyncio.gather(*closing)
+    (row,) = world.ledger.tables["surveys"]
+    assert row["reason"] == "closed"
+    assert row["stopped_at"] is not None
+    assert world.ledger.survey_lock("lab", "late").acquire()
+    await world.clock.advance(60)
+    assert world.rows() == []
+
+
+async def test_an_interrupt_while_the_first_row_is_written_ends_that_row(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = world.ledger.append
+    began = asyncio.Event()
+    written: Future[list[int]] = Future()
+
+    def slow(table: str, rows: Any) -> Any:
+        if table != "surveys":
+            return append(table, rows)
+        began.set()
+        append(table, rows).add_done_callback(lambda done: row_ids.extend(done.result()))
+        return written
+
+    row_ids: list[int] = []
+    monkeypatch.setattr(world.ledger, "append", slow)
+    starting = asyncio.ensure_future(world.gw.survey(name="s"))
+    await began.wait()
+    starting.cancel()
+    await turn()
+    written.set_result(row_ids)
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await eventually(lambda: world.ledger.tables["surveys"][0].get("reason") == "stopped")
+    await turn()
+    assert world.ledger.survey_lock("lab", "s").acquire()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import errno
+import os
 import subprocess
 import sys
 import threading
@@ -158,7 +161,7 @@ def test_it_shares_no_code_with_the_client() -> None:
             if name.startswith("neogate_lab")
         }
         foreign = {name for name in modules if not name.startswith("neogate_lab.simulator")}
-        assert foreign <= {"neogate_lab.errors"}, path.name
+        assert foreign <= {"neogate_lab.errors", "neogate_lab.latch"}, path.name
 
 
 def test_it_is_light_to_import() -> None:
@@ -167,3 +170,18 @@ def test_it_is_light_to_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_loop_that_can_not_be_made_is_an_error_and_no_endless_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def out_of_files() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    sim = SimulatedGateway()
+    with monkeypatch.context() as patch, ThreadPoolExecutor(1) as pool:
+        patch.setattr(asyncio, "Runner", out_of_files)
+        with pytest.raises(InvalidRequest, match="Too many open files"):
+            pool.submit(sim.start).result(10)
+    with sim:
+        assert sim.port > 0
