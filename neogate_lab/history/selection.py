@@ -87,7 +87,9 @@ def select(
         after_row = encode(table, table.column("row_id"), after_row)
     start, end = _micros("since", since, now), _micros("until", until, now)
     if start is not None and end is not None and start > end:
-        raise InvalidRequest(f"since={since!r} is later than until={until!r}: swap the two")
+        raise InvalidRequest(
+            f"since={str(since)!r} is later than until={str(until)!r}: swap the two"
+        )
     return Selection(table, start, end, after_row, tuple(chosen))
 
 
