@@ -214,7 +214,7 @@ def test_a_report_is_of_these_gateways_and_of_the_one_that_was_never_reached(
         written = fleet.report(tmp_path / "fleet.html", redact=None, progress=False)
         text = Path(written).read_text(encoding="utf-8")
         hidden = Path(fleet.report(tmp_path / "hidden.html", progress=False)).read_text("utf-8")
-    for words in ("port 2 · roof", "port 4 · lab", "<bdi>cellar</bdi>", "Never reached"):
+    for words in ("ports 1–2 of roof", "ports 1–4 of lab", "<bdi>cellar</bdi>", "Never reached"):
         assert words in text
     assert "<bdi>other</bdi>" not in text
     assert not re.search("cellar|roof|127[.]0[.]0[.]1", hidden)

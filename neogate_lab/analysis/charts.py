@@ -40,7 +40,8 @@ from neogate_lab.analysis.tables import Data, column_of, fetch, opened, utc
 
 __all__ = ["availability_strip", "comparison", "delivery", "distribution", "heatmap"]
 
-_MOST_DAYS = 62
+MOST_DAYS = 62
+_NAMED_DAYS = 31
 _MOST_ROWS = 64
 
 _KINDS = {
@@ -86,7 +87,7 @@ def heatmap(data: Data, ax: Axes | None = None) -> Axes:
     hours = hours[hours["median_dbm"].notna()]
     days = hours["time"].dt.floor("D")
     last = days.max() if len(days) else pd.NaT
-    hours = hours[days > last - pd.Timedelta(days=_MOST_DAYS)]
+    hours = hours[days > last - pd.Timedelta(days=MOST_DAYS)]
     if hours.empty:
         return _empty(ax, "no signal values")
     first = hours["time"].min().floor("D")
@@ -94,7 +95,8 @@ def heatmap(data: Data, ax: Axes | None = None) -> Axes:
     grid = np.full((int(row.max()) + 1, 24), np.nan)
     grid[row, hours["time"].dt.hour.to_numpy()] = hours["median_dbm"].to_numpy()
     if ax is None:
-        ax = own_axes(1.6 + 0.24 * max(len(grid), 5))
+        high = 0.24 if len(grid) <= _NAMED_DAYS else 0.12  # on a page, too, names can be read
+        ax = own_axes(1.6 + high * max(len(grid), 5))
     low, high = np.nanmin(grid), np.nanmax(grid)
     room = max(0.0, 10 - (high - low)) / 2  # a step or two should not look like day and night
     mesh = ax.pcolormesh(
@@ -104,7 +106,7 @@ def heatmap(data: Data, ax: Axes | None = None) -> Axes:
     ax.invert_yaxis()
     ax.xaxis.set_major_locator(MultipleLocator(3))
     names = [(first + pd.Timedelta(days=day)).strftime("%a %d %b") for day in range(len(grid))]
-    step = 1 + (len(names) - 1) // 31
+    step = 1 + (len(names) - 1) // _NAMED_DAYS
     ax.set_yticks(np.arange(len(names))[::step] + 0.5, names[::step], fontsize=SMALL)
     ax.set_xlabel("hour of the day (UTC)")
     ax.figure.colorbar(mesh, ax=ax, label="median signal\nstrength (dBm)", pad=0.02)
@@ -150,7 +152,7 @@ def distribution(data: Data, by: str = "label", ax: Axes | None = None) -> Axes:
         top = max(top, float((part["count"] / part["count"].sum()).max()))
     for number, name in enumerate(rows):
         part = counts[counts[by] == name]
-        share = part["count"] / part["count"].sum() / top * 0.85
+        share = part["count"] / part["count"].sum() / top * 0.72
         base = len(rows) - 1 - number
         known = part["value"].notna()
         ax.bar(part["value"][known], share[known], 1.7, bottom=base, color=PALETTE[0])
@@ -177,6 +179,10 @@ def distribution(data: Data, by: str = "label", ax: Axes | None = None) -> Axes:
             [silent_at, *scale],
             ["no value", *map(minus, scale)],
         )
+    else:
+        room = max(3.0, 10 - (high - low) / 2)  # one value should not look like a spread of them
+        ax.set_xlim(low - room, high + room)
+        ax.xaxis.set_major_locator(MaxNLocator(9, integer=True, steps=[1, 2, 5, 10]))
     ax.set_xlabel("received signal strength (dBm); the line is the median")
     _left_out(ax, len(shown) - len(rows))
     _bare(ax, "top", "right", "left")

@@ -10,16 +10,21 @@ from typing import Any
 import pandas as pd
 
 from neogate_lab.analysis.quality import quality
+from neogate_lab.analysis.tables import utc
 
 __all__ = [
     "ERRORS",
     "KINDS",
+    "WORDS",
     "joined",
     "length",
+    "longest",
     "negative",
     "pairs",
     "percent",
     "readable",
+    "striking",
+    "unanswered",
     "verdict",
 ]
 
@@ -39,8 +44,18 @@ KINDS = {
     "blind": "nobody measured",
 }
 
+WORDS = ("excellent", "good", "fair", "weak", "unclear", "not registered", "not measured")
+"""Of a port's verdict, the best first."""
+
+_FINE = WORDS[:3]
+_MOSTLY = 0.99
+"""Ports that were registered for less of the time stand out."""
+
 _LONGEST = 240
 """Letters of a name or sentence that are shown."""
+
+_ROUNDED = ((86400, 3600), (3600, 60), (0, 1))
+"""From so many seconds on, lengths are told to so many."""
 
 _FEW = 8
 """Independent readings below which a word for a port's strength is a snapshot."""
@@ -65,7 +80,7 @@ def negative(number: float, places: int = 0) -> str:
     if number != number:
         return "–"
     shown = f"{number:,.{places}f}"
-    return ("0" if float(shown.replace(",", "")) == 0 and places == 0 else shown).replace("-", "−")
+    return (shown.lstrip("-") if not float(shown.replace(",", "")) else shown).replace("-", "−")
 
 
 def percent(share: float) -> str:
@@ -88,7 +103,8 @@ def length(seconds: float) -> str:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
         return f"{seconds:.3g} s"
-    left = timedelta(seconds=round(seconds))
+    least = next(unit for above, unit in _ROUNDED if seconds >= above)
+    left = timedelta(seconds=round(seconds / least) * least)
     units = (
         (left.days, "d"),
         (left.seconds // 3600, "h"),
@@ -135,7 +151,31 @@ def joined(outages: pd.DataFrame) -> pd.DataFrame:
             kept.append({str(name): value for name, value in row.items()})
     if not kept:
         return outages.head(0)
-    return pd.DataFrame(kept, columns=outages.columns).astype({"port": outages["port"].dtype})
+    told = pd.DataFrame(kept, columns=outages.columns).astype({"port": outages["port"].dtype})
+    return told.assign(start=utc(told["start"]), end=utc(told["end"]))
+
+
+def unanswered(count: int) -> str:
+    """That none of so many measurements was answered."""
+    if count == 1:
+        return "its only measurement was not answered"
+    return f"none of {count:,} measurements was answered"
+
+
+def longest(outages: pd.DataFrame, until: pd.Timestamp) -> float:
+    """Seconds of the longest outage; an open one lasts until the last tick; NaN for none."""
+    return float((outages["end"].fillna(until) - outages["start"]).dt.total_seconds().max())
+
+
+def striking(port: Mapping[Any, Any]) -> bool:
+    """Whether a port, with its verdict, is one to look at first among many."""
+    answered, registered = int(port["n_answered"]), int(port["n_registered"])
+    return (
+        port["word"] not in _FINE
+        or registered < _MOSTLY * answered
+        or port["n_no_value"] >= _WORTH_TELLING * registered
+        or port["n"] - answered >= _WORTH_TELLING * port["n"]
+    )
 
 
 def verdict(
@@ -167,7 +207,7 @@ def verdict(
     if not answered:
         return {
             "word": "not measured",
-            "headline": f"Not measured: none of {port['n']:,} measurements was answered.",
+            "headline": f"Not measured: {unanswered(int(port['n']))}.",
             "text": "",
         }
     if not registered:
@@ -210,11 +250,10 @@ def _registration(port: Mapping[Any, Any], outages: pd.DataFrame, until: pd.Time
     if outages.empty:
         return "Always registered."
     count = len(outages)
-    lasted = float((outages["end"].fillna(until) - outages["start"]).dt.total_seconds().max())
-    longest = f"the longest {length(lasted)}" if count > 1 else length(lasted)
+    lasted = length(longest(outages, until))
     text = (
         f"Registered {percent(float(port['availability']))} of the time; "
-        f"{count:,} outage{'s' if count > 1 else ''}, {longest}"
+        f"{count:,} outage{'s' if count > 1 else ''}, {'the longest ' * (count > 1)}{lasted}"
     )
     return text + (", the last not over at the end." if outages["end"].isna().any() else ".")
 

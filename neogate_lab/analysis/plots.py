@@ -1,7 +1,11 @@
 """Signal histories as pictures; they draw what was measured, and never what lies between.
 
 Figures are made without pyplot, so that nothing stays behind in its global state. Every picture is
-an ordinary `Axes` that notebooks show by itself; ``ax.figure.savefig("signal.png")`` keeps it.
+an ordinary `Axes` that notebooks show by itself. To keep one, draw it on your own::
+
+    figure, ax = plt.subplots(layout="constrained")
+    plots.signal_history(frame, ax=ax)
+    figure.savefig("signal.png")
 """
 
 from __future__ import annotations
@@ -383,7 +387,7 @@ def _draw_lanes(ax: Axes, found: Sequence[Track], several: bool, dark: Sequence[
     row_names(ax, [line.caption for line in lines], bottoms + lane / 2)
     ax.tick_params(axis="y", which="major", pad=30 if marks else 4)
     _dress(ax, shown)
-    ax.set_ylabel(f"received signal strength (dBm); a lane is {span / 0.8:.0f} dB high")
+    ax.set_ylabel(f"received signal strength (dBm)\na lane is {span / 0.8:.0f} dB high")
     if len(found) > len(shown):
         dark = [f"{len(found) - len(shown)} more ports have no room here", *dark]
     legend_above(ax, *_entries([], shown, labels.key(), dark))

@@ -59,7 +59,7 @@ def refresh_period(time: Array, value: Array) -> float:
     -------
     float
         Seconds, never less than the distance of ticks; NaN where too few changes were seen to tell,
-        or where they keep to no period.
+        or where they keep to no period, or to none better than to a shorter one.
     """
     if len(time) < 3:
         return np.nan
@@ -114,7 +114,12 @@ def _lattice(at: Array) -> float:
     first = int(np.argmax(fits))
     rest = np.flatnonzero(~fits[first:])
     last = first + (int(rest[0]) if len(rest) else len(fits) - first)
-    return float(candidates[first + int(np.argmin(arc[first:last]))])
+    best = first + int(np.argmin(arc[first:last]))
+    # Few changes keep to many a distance: not to be told where the shortest run keeps them better.
+    short = int(np.argmin(np.abs(candidates - shortest)))
+    if 2 <= shortest < 0.9 * candidates[best] and arc[short] < arc[best]:
+        return np.nan
+    return float(candidates[best])
 
 
 def thinned(group: Array, time: Array, value: Array, refresh: Array) -> tuple[Array, Array, Array]:
@@ -158,13 +163,14 @@ def means(group: Array, slot: Array, value: Array, groups: int) -> Means:
 
     The readings of a group are averaged to at most 60 batches, whose autocorrelation at lag one is
     r: of their variance without the noise of rounding (Sheppard's step²/12, but at most a fifth: a
-    signal that hardly moves rounds to less), and corrected for the bias of short series, which is
-    -(1 + 4 r) / n (Marriott and Pope 1954). It may be negative: cut off at 0, chance alone would
-    widen the interval. The mean's variance is (1 + r) / (1 - r) times that of independent readings,
-    or about (1 + r - r²) / (1 - r) times that of batches, which are smoothed already. As r is an
-    estimate too, with a variance of (1 - r²) / n, and the logarithm of that factor moves by
-    2 / (1 - r²) with it, Satterthwaite's degrees of freedom are n (1 - r²) / (3 - r²). What
-    rounding hides is added; it is bounded, not estimated, and takes no degrees of freedom.
+    signal that hardly moves rounds to less). In n batches of a signal that remembers ρ it is
+    ρ - (1 + 4 ρ) / n on average (Marriott and Pope 1954), which is solved for ρ. It may be
+    negative: cut off at 0, chance alone would widen the interval. The mean's variance is
+    (1 + ρ) / (1 - ρ) times that of independent readings, or about (1 + ρ - ρ²) / (1 - ρ) times that
+    of batches, which are smoothed already. The degrees of freedom are those of the variance of such
+    a series, (n - 1) (1 - ρ²) / (1 + ρ²). That ρ is an estimate too takes no more of them: the
+    factor grows faster than ρ, and so is too large on average, the more so the fewer batches there
+    are. What rounding hides is added; it is bounded, not estimated, and takes none either.
 
     Parameters
     ----------
@@ -193,13 +199,14 @@ def means(group: Array, slot: Array, value: Array, groups: int) -> Means:
         white = np.minimum(_STEP**2 / 12 / size, square / 5)
         signal = square - white
         r = np.where(signal > 0, product / signal, 0.0)
-        r = np.clip(r + (1 + 4 * r) / count, -0.5, 0.97)
+        r = np.clip((count * r + 1) / np.maximum(count - 4, 1), -0.5, 0.97)
         factor = np.minimum((1 + r - r**2 * (size > 1)) / (1 - r), 0.8 * count)
         sampling = signal * factor / (count - factor) + white / count
         # However equal all were, the next may be a step off.
         sampling = np.maximum(sampling, (_STEP / n) ** 2)
         error = sampling + rounding(spread)
-        freedom = np.maximum(count * (1 - r**2) / (3 - r**2), 1.0) * (error / sampling) ** 2
+        freedom = (count - 1) * (1 - r**2) / (1 + r**2)
+        freedom = np.maximum(freedom, 1.0) * (error / sampling) ** 2
         independent = np.where(spread > 0, np.clip(spread / sampling, 1.0, n), n)
         nothing = n < 2
         return Means(

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,17 +66,19 @@ _MEMORY = "1GB"
 
 _MANY_ROWS = 2_000_000
 _MANY_PORTS = 16
+"""Of more, sentences are told of those that stand out; of several gateways, sums a gateway."""
+
 _MOST_PICTURES = 12
 _MOST_OUTAGES = 25
 _MOST_BLIND = 10
 _MOST_HANDOVERS = 25
-_MOST_EVENTS = 25
+_MOST_EVENTS = 10
 _MOST_PORTS = 256
 _MOST_LABELS = 50
 _MOST_TOLD = 6
 """Labels whose medians stand in the verdict."""
 
-_MODULE = ("gateway", "manufacturer", "model", "revision", "imei", "operator")
+_MODULE = ("manufacturer", "model", "revision", "operator")
 _LONG_ENOUGH = pd.Timedelta(days=2)
 """For a heatmap of hours and days."""
 
@@ -93,9 +97,10 @@ def write_report(
 ) -> Path | str:
     """Write a report of what was measured as one self-contained HTML file, whole or not at all.
 
-    It tells what was measured and what was not, a verdict a port, comparisons of all labels,
-    outages, networks, numbers of messages, the method and where everything comes from; texts of
-    messages are never in it. It prints well, needs no script, and loads nothing.
+    It tells what was measured and what was not, a verdict a port (of more than 16, of those that
+    stand out), comparisons of labels, outages, networks, numbers of messages, the method and where
+    everything comes from; texts of messages are never in it. It prints well, needs no script, and
+    loads nothing.
 
     Parameters
     ----------
@@ -189,6 +194,9 @@ class _Asked:
 
 
 _COPIED = ("signal", "surveys", "identities", "messages", "outbox", "ussd", "connections")
+
+_PLACED = ("identities", "messages", "outbox", "ussd")
+"""Tables that know of ports, measured or not."""
 
 _WHOLE = ("identities", "surveys")
 """Tables whose rows before the period tell of it, too."""
@@ -287,11 +295,18 @@ class _Copies:
     @cached_property
     def registered(self) -> pd.DataFrame:
         """Availability of each port."""
-        return summaries.availability(self.signal)
+        return summaries.availability(self.signal).astype({"gateway": "str"})
+
+    @cached_property
+    def strength(self) -> pd.DataFrame:
+        """The summary of each port."""
+        return summaries.signal_summary(self.signal).astype({"gateway": "str"})
 
     @cached_property
     def outages(self) -> pd.DataFrame:
-        return findings.joined(self.runs)
+        """Of ports that were registered at other times: the rest have no times to tell."""
+        seen = self.registered[self.registered["n_registered"] > 0][["gateway", "port"]]
+        return findings.joined(self.runs.astype({"gateway": "str"}).merge(seen))
 
     @cached_property
     def labels(self) -> pd.DataFrame:
@@ -309,14 +324,46 @@ class _Copies:
             rows[name] = utc(rows[name])
         return rows.sort_values(["first", "label"], ignore_index=True)
 
+    @cached_property
+    def by_label(self) -> tuple[dict[Any, dict[str, float]], pd.Series]:
+        """Medians of each port by label, if there are two to tell of, and independent readings."""
+        if len(self.labels) < 2:
+            return {}, pd.Series(dtype=float)
+        answer = summaries.signal_summary(self.signal, by=("gateway", "port", "label"))
+        answer = answer.astype({"gateway": "str", "label": "str"})
+        told = answer.groupby(["gateway", "port"])["n_independent"].sum()
+        if len(self.labels) > _MOST_TOLD:
+            return {key: {} for key in told.index}, told
+        order = {str(label): number for number, label in enumerate(self.labels["label"])}
+        answer = answer[answer["label"] != ""]
+        answer = answer.sort_values("label", key=lambda labels: labels.map(order), kind="stable")
+        medians: dict[Any, dict[str, float]] = {}
+        for row in answer.to_dict("records"):
+            mine = medians.setdefault((row["gateway"], row["port"]), {})
+            mine[findings.readable(row["label"])] = float(row["median_dbm"])
+        return medians, told
+
     @property
     def rows(self) -> int:
         return int(self.ports["n"].sum())
 
-    @property
+    @cached_property
     def several(self) -> bool:
-        names = pd.concat([self.ports["gateway"], self.unreached["gateway"]])
-        return bool(names.nunique() > 1)
+        """Whether there is more than one gateway, measured or not."""
+        names = set(self.ports["gateway"]) | set(self.unreached["gateway"])
+        for table in _PLACED:
+            found = self._connection.read_parquet(str(self._path(table)))
+            names |= set(fetch(found.select("gateway").distinct())["gateway"])
+        return len(names) > 1
+
+    @property
+    def many(self) -> bool:
+        return len(self.ports) > _MANY_PORTS
+
+    @property
+    def keys(self) -> list[str]:
+        """What has a row in tables that would be long: a port, or a gateway of a fleet."""
+        return ["gateway"] if self.several and self.many else ["gateway", "port"]
 
     @property
     def span(self) -> tuple[pd.Timestamp, pd.Timestamp]:
@@ -326,6 +373,10 @@ class _Copies:
         """The measurements of some ports."""
         table = self.signal
         return table.filter((table.gateway == gateway) & table.port.isin([int(p) for p in ports]))
+
+    def held(self, table: Any) -> Any:
+        """A small part of the measurements in memory; it stands until the next is held."""
+        return self._connection.create_table("held", table, temp=True, overwrite=True)
 
     def port_name(self, gateway: object, port: object) -> str:
         return f"port {port}" + (f" · {findings.readable(gateway)}" if self.several else "")
@@ -374,7 +425,7 @@ def _overview(copies: _Copies) -> dict[str, Any]:
         "n_ports": len(ports),
         "gateways": [
             {
-                "name": findings.readable(gateway),
+                "gateway": gateway,
                 "ports": _ranges(part["port"]),
                 "n": int(part["n"].sum()),
                 "first": part["first"].min(),
@@ -383,16 +434,13 @@ def _overview(copies: _Copies) -> dict[str, Any]:
             for gateway, part in ports.groupby("gateway", observed=True, sort=True)
         ],
         "unreached": [
-            {
-                **row,
-                "gateway": findings.readable(row["gateway"]),
-                "later": row["gateway"] in reached,
-            }
+            {**row, "later": row["gateway"] in reached}
             for row in copies.unreached.to_dict("records")
         ],
         "first": first,
         "last": last,
         "several": copies.several,
+        "fleet": "port" not in copies.keys,
     }
 
 
@@ -414,11 +462,11 @@ def _measured(copies: _Copies) -> dict[str, Any]:
         settings = known.get((str(row["gateway"]), str(row["survey"])), {})
         rows.append(
             {
-                "name": findings.readable(row["survey"]),
-                "gateway": findings.readable(row["gateway"]),
+                "name": row["survey"],
+                "gateway": row["gateway"],
                 "every": settings.get("every_s", float("nan")),
                 "ports": _survey_ports(str(settings.get("ports", ""))),
-                "end": findings.readable(settings.get("reason", "")) or "no end recorded",
+                "end": settings.get("reason") or "no end recorded",
                 **{name: row[name] for name in ("n", "first", "last")},
             }
         )
@@ -427,34 +475,29 @@ def _measured(copies: _Copies) -> dict[str, Any]:
         "surveys": rows[:_MOST_LABELS],
         "surveys_total": len(rows),
         "single": copies.rows - int(taken["n"].sum()) if len(taken) else copies.rows,
-        "labels": [
-            {**row, "label": findings.readable(row["label"])}
-            for row in labels.head(_MOST_LABELS).to_dict("records")
-        ],
+        "labels": labels.head(_MOST_LABELS).to_dict("records"),
         "labels_total": len(labels),
     }
 
 
 def _missed(copies: _Copies) -> dict[str, Any]:
+    keys = copies.keys
     table = copies.signal.filter(~copies.signal.ok.fill_null(False))
-    counts = fetch(table.group_by(["gateway", "port", "error"]).aggregate(n=table.count()))
-    kinds = [kind for kind in findings.ERRORS if (counts["error"] == kind).any()]
-    other = counts[~counts["error"].isin(kinds)]
-    lost = []
-    for row in copies.ports.to_dict("records"):
-        mine = counts[(counts["gateway"] == row["gateway"]) & (counts["port"] == row["port"])]
-        if mine.empty:
-            continue
-        by_kind = [int(mine.loc[mine["error"] == kind, "n"].sum()) for kind in kinds]
-        total = int(mine["n"].sum())
-        lost.append(
-            {
-                "name": copies.port_name(row["gateway"], row["port"]),
-                "kinds": [*by_kind, *([total - sum(by_kind)] if len(other) else [])],
-                "total": total,
-                "share": total / row["n"],
-            }
-        )
+    counts = fetch(table.group_by([*keys, "error"]).aggregate(n=table.count()))
+    known = counts["error"].isin(list(findings.ERRORS))
+    counts["kind"] = counts["error"].where(known, "")
+    kinds = [kind for kind in (*findings.ERRORS, "") if (counts["kind"] == kind).any()]
+    by_kind = counts.pivot_table("n", keys, "kind", "sum", fill_value=0) if len(counts) else counts
+    scheduled = copies.ports.groupby(keys)["n"].sum()
+    lost = [
+        {
+            **row,
+            "kinds": [int(by_kind.loc[key, kind]) for kind in kinds],
+            "total": int(by_kind.loc[key].sum()),
+            "share": by_kind.loc[key].sum() / scheduled[key],
+        }
+        for key, row in _keyed(by_kind.index if len(counts) else [], keys)
+    ]
     events = copies.frame("connections")
     surveys = copies.frame("surveys")
     blind = gaps.explained(copies.runs, copies.ports, surveys, events)
@@ -464,18 +507,17 @@ def _missed(copies: _Copies) -> dict[str, Any]:
     seen = {(str(r["gateway"]), int(r["port"])) for r in copies.ports.to_dict("records")}
     there = {
         (str(gateway), int(port))
-        for name in ("identities", "messages", "outbox", "ussd")
+        for name in _PLACED
         for gateway, port in copies.frame(name)[["gateway", "port"]].itertuples(index=False)
         if not pd.isna(port)
     }
     return {
         "lost": lost[:_MOST_PORTS],
-        "lost_kinds": [findings.ERRORS[kind] for kind in kinds] + ["other"] * bool(len(other)),
+        "lost_kinds": [findings.ERRORS.get(kind, "other") for kind in kinds],
         **_spent(copies, blind),
         "blind": [
             {
                 **gap,
-                "gateway": findings.readable(gap["gateway"]),
                 "ports": _ranges(sorted(gap["ports"])),
                 "reason": gaps.REASONS[gap["reason"]],
             }
@@ -486,38 +528,47 @@ def _missed(copies: _Copies) -> dict[str, Any]:
         "events": [
             {
                 "time": row["time"],
-                "gateway": findings.readable(row["gateway"]),
-                "event": findings.readable(row["event"]).replace("_", " "),
-                "reason": findings.readable(row["reason"]),
+                "gateway": row["gateway"],
+                "event": row["event"].replace("_", " "),
+                "reason": row["reason"],
                 "gap": row["gap_s"],
             }
             for row in longest.sort_index().to_dict("records")
         ],
         "events_total": len(noted),
         "unmeasured": [
-            f"port {port} of {findings.readable(gateway)}" for gateway, port in sorted(there - seen)
+            {"gateway": gateway, "ports": sorted(port for _, port in mine)}
+            for gateway, mine in groupby(sorted(there - seen), itemgetter(0))
         ],
     }
 
 
+def _keyed(keys: Iterable[Any], names: list[str]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Keys of a group, each with a row that begins with them."""
+    for key in keys:
+        yield key, dict(zip(names, key if isinstance(key, tuple) else (key,), strict=True))
+
+
 def _spent(copies: _Copies, blind: pd.DataFrame) -> dict[str, Any]:
-    """Where each port's time went: measured, and not measured for which reason; it adds up."""
-    lost = blind.groupby(["gateway", "port", "reason"])["seconds"].sum()
+    """Where the time went: measured, and not measured for which reason; it adds up.
+
+    A row a port, or the mean of a gateway's ports.
+    """
+    keys = copies.keys
+    ports = copies.ports
+    whole = (ports["last"] - ports["first"]).dt.total_seconds()
+    count = ports.groupby(keys).size()
+    lost = blind.groupby([*keys, "reason"])["seconds"].sum()
     kinds = [reason for reason in gaps.REASONS if (blind["reason"] == reason).any()]
     rows = []
-    for row in copies.ports.head(_MOST_PORTS).to_dict("records") if kinds else []:
-        key = (str(row["gateway"]), row["port"])
-        whole = (row["last"] - row["first"]).total_seconds()
-        by_kind = [float(lost.get((*key, kind), 0.0)) for kind in kinds]
-        measured = whole - sum(by_kind)
+    spans = whole.groupby([ports[name] for name in keys]).mean()
+    for key, row in _keyed(spans.index[:_MOST_PORTS] if kinds else [], keys):
+        place = key if isinstance(key, tuple) else (key,)
+        by_kind = [float(lost.get((*place, kind), 0.0)) / count[key] for kind in kinds]
+        measured = spans[key] - sum(by_kind)
+        share = measured / spans[key] if spans[key] else float("nan")
         rows.append(
-            {
-                "name": copies.port_name(*key),
-                "whole": whole,
-                "measured": measured,
-                "share": measured / whole if whole else float("nan"),
-                "kinds": by_kind,
-            }
+            {**row, "whole": spans[key], "measured": measured, "share": share, "kinds": by_kind}
         )
     return {"spent": rows, "spent_kinds": [gaps.REASONS[kind] for kind in kinds]}
 
@@ -538,47 +589,58 @@ def _noted(events: pd.DataFrame, surveyed: set[str]) -> pd.DataFrame:
 
 def _verdicts(copies: _Copies) -> dict[str, Any]:
     if not copies.rows:
-        return {"verdicts": [], "verdicts_total": 0}
-    summary = summaries.signal_summary(copies.signal)
+        return {"verdicts": [], "verdicts_total": 0, "told": [], "told_total": 0, "glance": []}
     share = copies.registered.drop(columns=["n", "availability"])
-    answers = summary.astype({"gateway": "str"}).merge(
-        share.astype({"gateway": "str"}), on=["gateway", "port"]
-    )
-    labels, told = _by_label(copies)
+    answers = copies.strength.merge(share, on=["gateway", "port"])
+    labels, told = copies.by_label
     if labels:  # a change of place is no memory of the air: readings count within each label
         places = pd.MultiIndex.from_frame(answers[["gateway", "port"]])
         answers["n_independent"] = told.reindex(places).to_numpy()
     last: dict[Any, Any] = copies.ports.set_index(["gateway", "port"])["last"].to_dict()
-    outages: dict[Any, pd.DataFrame] = {}
-    for key, part in copies.outages.groupby(["gateway", "port"], observed=True):
-        outages[key] = part
+    outages = dict(iter(copies.outages.groupby(["gateway", "port"], observed=True)))
     rows: list[dict[Any, Any]] = []
-    for row in answers.head(_MOST_PORTS).to_dict("records"):
+    for row in answers.to_dict("records"):
         key = (row["gateway"], row["port"])
         mine = outages.get(key, copies.outages.head(0))
+        if not row["n_registered"]:
+            mine = copies.runs[(copies.runs["gateway"] == key[0]) & (copies.runs["port"] == key[1])]
+            mine = findings.joined(mine)
         said = findings.verdict(row, mine, last[key], labels.get(key, {}))
-        names = {"name": copies.port_name(*key), "shown": findings.readable(row["gateway"])}
-        rows.append({**row, **said, **names, "outages": len(mine)})
-    return {"verdicts": rows, "verdicts_total": len(answers)}
+        numbers = {"outages": len(mine), "longest": findings.longest(mine, last[key])}
+        rows.append({**row, **said, **(numbers if row["n_registered"] else _NO_OUTAGES)})
+    chosen = [row for row in rows if findings.striking(row)] if copies.many else rows
+    return {
+        "verdicts": rows[:_MOST_PORTS],
+        "verdicts_total": len(rows),
+        "told": chosen[:_MOST_PORTS],
+        "told_total": len(chosen),
+        "glance": _glance(rows) if copies.several else [],
+    }
 
 
-def _by_label(copies: _Copies) -> tuple[dict[Any, dict[str, float]], pd.Series]:
-    """Medians of each port by label, if there are two to tell of, and independent readings."""
-    if len(copies.labels) < 2:
-        return {}, pd.Series(dtype=float)
-    answer = summaries.signal_summary(copies.signal, by=("gateway", "port", "label"))
-    answer = answer.astype({"gateway": "str", "label": "str"})
-    told = answer.groupby(["gateway", "port"])["n_independent"].sum()
-    if len(copies.labels) > _MOST_TOLD:
-        return {key: {} for key in told.index}, told
-    order = {str(label): number for number, label in enumerate(copies.labels["label"])}
-    answer = answer[answer["label"] != ""]
-    answer = answer.sort_values("label", key=lambda labels: labels.map(order), kind="stable")
-    medians: dict[Any, dict[str, float]] = {}
-    for row in answer.to_dict("records"):
-        mine = medians.setdefault((row["gateway"], row["port"]), {})
-        mine[findings.readable(row["label"])] = float(row["median_dbm"])
-    return medians, told
+_NO_OUTAGES = dict.fromkeys(("outages", "longest"), float("nan"))
+
+
+def _glance(ports: list[dict[Any, Any]]) -> list[dict[str, Any]]:
+    """A row a gateway: how many ports of each word, and what was answered and registered."""
+    rows = []
+    for gateway, part in pd.DataFrame(ports).groupby("gateway", sort=True):
+        words = part["word"].value_counts()
+        answered = part["n_answered"].sum()
+        rows.append(
+            {
+                "gateway": gateway,
+                "ports": len(part),
+                "words": ", ".join(
+                    f"{words[each]} {each}" for each in findings.WORDS if each in words
+                ),
+                "measured": answered / part["n"].sum(),
+                "availability": part["n_registered"].sum() / answered if answered else float("nan"),
+                "outages": part["outages"].sum(),
+                "longest": part["longest"].max(),
+            }
+        )
+    return rows
 
 
 def _comparisons(copies: _Copies) -> dict[str, Any]:
@@ -591,30 +653,23 @@ def _comparisons(copies: _Copies) -> dict[str, Any]:
         both = answer["mean_a_dbm"].notna() & answer["mean_b_dbm"].notna()
         overall = comparison.compare(table, a, b, overall=True)["verdict"].iloc[0]
         shown = answer if both.any() else answer.head(0)
-        names = [
-            copies.port_name(gateway, port)
-            for gateway, port in shown[["gateway", "port"]].itertuples(index=False)
-        ]
         picture = None
         if 0 < len(shown) <= _PORTS_A_PICTURE:
             picture = _picture(
                 charts.comparison(table, a, b),
-                "Difference in dB and its 95 % interval, a row a port. The table below holds the "
-                "same numbers.",
+                f"{findings.readable(overall)}. A row a port shows its difference in dB and 95 % "
+                "interval, which the table below holds, too.",
                 f"{findings.readable(b)} compared with {findings.readable(a)}: right of zero, "
                 f"{findings.readable(b)} is better.",
             )
         found.append(
             {
-                "a": findings.readable(a),
-                "b": findings.readable(b),
-                "verdict": findings.readable(overall),
+                "a": a,
+                "b": b,
+                "verdict": overall,
                 "thinned": thinned,
                 "picture": picture,
-                "rows": [
-                    {**row, "name": name, "verdict": findings.readable(row["verdict"])}
-                    for row, name in zip(shown.to_dict("records"), names, strict=True)
-                ][:_MOST_PORTS],
+                "rows": shown.head(_MOST_PORTS).to_dict("records"),
             }
         )
     return {
@@ -625,13 +680,16 @@ def _comparisons(copies: _Copies) -> dict[str, Any]:
 
 
 def _thinned(copies: _Copies, labels: tuple[str, str]) -> tuple[Any, bool]:
-    """The rows of two labels; of many, stretches all over, that memory stays bounded."""
+    """The rows of two labels; of many, stretches all over, that memory stays bounded.
+
+    They are looked for once: several answers are made of them.
+    """
     table = copies.signal.filter(copies.signal.label.isin(labels))
     table = table.mutate(second=table.time.epoch_seconds().cast("int64"))
     known = copies.labels[copies.labels["label"].isin(labels)]
     rows = int(known["n"].sum())
     if rows <= _MOST_COMPARED:
-        return table, False
+        return copies.held(table), False
     kept = None
     for row in known.to_dict("records"):
         start = int(row["first"].timestamp())
@@ -639,7 +697,7 @@ def _thinned(copies: _Copies, labels: tuple[str, str]) -> tuple[Any, bool]:
         width = max(int(period * _MOST_COMPARED / rows), 1)
         mine = (table.label == row["label"]) & ((table.second - start) % period < width)
         kept = mine if kept is None else kept | mine
-    return table.filter(kept), True
+    return copies.held(table.filter(kept)), True
 
 
 def _history(copies: _Copies) -> dict[str, Any]:
@@ -651,7 +709,12 @@ def _history(copies: _Copies) -> dict[str, Any]:
         stretch = max(60, int((last - first).total_seconds() / _STRETCHES) // 60 * 60)
     groups = list(copies.groups())
     pictures = []
-    for gateway, ports in groups[:_MOST_PICTURES]:
+    drawn = [
+        (gateway, ports)
+        for gateway, ports in groups
+        if any((gateway, port) in copies.valued for port in ports)
+    ]
+    for gateway, ports in drawn[:_MOST_PICTURES]:
         table = copies.of(gateway, ports)
         data = table if stretch is None else summaries.extremes(table, stretch)
         of = f"ports {_ranges(ports)}" if len(ports) > 1 else f"port {ports[0]}"
@@ -660,7 +723,7 @@ def _history(copies: _Copies) -> dict[str, Any]:
             _picture(
                 plots.signal_history(data),
                 f"Signal strength of {of} in dBm over time, from {first:%Y-%m-%d %H:%M} to "
-                f"{last:%Y-%m-%d %H:%M} UTC. Medians and ranges stand in the table of verdicts.",
+                f"{last:%Y-%m-%d %H:%M} UTC. Medians: {_medians(copies, gateway, ports)}.",
                 f"Signal strength of {of}."
                 + (
                     f" Each {findings.length(stretch)} is drawn by its lowest and highest value."
@@ -671,10 +734,20 @@ def _history(copies: _Copies) -> dict[str, Any]:
         )
     return {
         "history": pictures,
-        "history_left": sum(len(ports) for _, ports in groups[_MOST_PICTURES:]),
+        "history_left": sum(len(ports) for _, ports in drawn[_MOST_PICTURES:]),
         "stretch": stretch,
         "spread": _spread(copies),
     }
+
+
+def _medians(copies: _Copies, gateway: str, ports: Iterable[int]) -> str:
+    """Those of some ports in words, for who can't see a picture."""
+    mine = copies.strength[copies.strength["gateway"] == gateway].set_index("port")["median_dbm"]
+    return ", ".join(f"port {port} {_dbm(mine[port])}" for port in ports)
+
+
+def _dbm(median: float) -> str:
+    return f"{findings.negative(median)} dBm" if median == median else "none"
 
 
 def _spread(copies: _Copies) -> list[_Picture]:
@@ -689,12 +762,16 @@ def _spread(copies: _Copies) -> list[_Picture]:
         for gateway, port in valued:
             data = copies.of(gateway, [port])
             data = data.filter(data.label != "")
-            made.append(_shares(data, "label", copies.port_name(gateway, port)))
-    elif not copies.several and len(places) <= _MANY_PORTS:
-        made.append(
-            _shares(copies.signal, "port", "all labels together" if len(copies.labels) > 1 else "")
-        )
-    if last - first >= _LONG_ENOUGH:
+            told = f"Medians of {copies.port_name(gateway, port)}: " + ", ".join(
+                f"{label} {_dbm(median)}"
+                for label, median in copies.by_label[0].get((gateway, port), {}).items()
+            )
+            made.append(_shares(data, "label", copies.port_name(gateway, port), told))
+    elif not copies.several and not copies.many:
+        whose = "all labels together" if len(copies.labels) > 1 else ""
+        told = f"Medians: {_medians(copies, places[0][0], [port for _, port in places])}"
+        made.append(_shares(copies.signal, "port", whose, told))
+    if last - first >= _LONG_ENOUGH and not copies.several:
         if len(places) > _FEW_PORTS:
             made.append(_hours(copies.signal, "all ports together"))
         else:
@@ -702,26 +779,28 @@ def _spread(copies: _Copies) -> list[_Picture]:
     return made
 
 
-def _shares(data: Any, by: str, whose: str) -> _Picture:
+def _shares(data: Any, by: str, whose: str, told: str) -> _Picture:
     of = f" ({whose})" if whose else ""
     return _picture(
         charts.distribution(data, by=by),
-        f"How often each signal strength was measured, a row a {by}{of}.",
+        f"How often each signal strength was measured, a row a {by}{of}. {told}.",
         f"How often each signal strength was measured, by {by}{of}; a row's bars together are all "
         "of its registered measurements.",
     )
 
 
 def _hours(data: Any, whose: str) -> _Picture:
-    return _picture(
-        charts.heatmap(data),
-        f"Median signal strength of each hour of each day, {whose}.",
-        f"Median signal strength of each hour of each day, {whose}.",
-    )
+    ax = charts.heatmap(data)
+    values = ax.collections[0].get_array()
+    assert values is not None
+    low, high = (findings.negative(float(each)) for each in (values.min(), values.max()))
+    days = "each day" if values.shape[0] < charts.MOST_DAYS else f"the last {charts.MOST_DAYS} days"
+    what = f"Median signal strength of each hour of {days}, {whose}"
+    return _picture(ax, f"{what}: between {low} and {high} dBm.", f"{what}.")
 
 
 def _availability(copies: _Copies) -> dict[str, Any]:
-    out = copies.outages
+    out, seen = copies.outages, copies.registered
     last = copies.ports.set_index(["gateway", "port"])["last"]
     rows = []
     for row in out.to_dict("records"):
@@ -729,15 +808,13 @@ def _availability(copies: _Copies) -> dict[str, Any]:
         open_ = pd.isna(row["end"])
         rows.append(
             {
-                "name": copies.port_name(row["gateway"], row["port"]),
-                "start": row["start"],
-                "end": row["end"],
+                **{name: row[name] for name in ("gateway", "port", "start", "end")},
                 "open": open_,
                 "seconds": (end - row["start"]).total_seconds() if open_ else row["seconds"],
                 "kind": findings.KINDS[str(row["kind"])],
             }
         )
-    rows.sort(key=lambda row: (-row["seconds"], row["start"], row["name"]))
+    rows.sort(key=lambda row: (-row["seconds"], row["start"], row["gateway"], row["port"]))
     strips = []
     for gateway, spans in list(copies.ports.groupby("gateway", observed=True))[:_MOST_PICTURES]:
         share, runs = (
@@ -747,8 +824,13 @@ def _availability(copies: _Copies) -> dict[str, Any]:
         strips.append(
             _picture(
                 charts.strip(spans.reset_index(drop=True), share, runs),
-                f"When each port{whose} was registered, and when not and why. Numbers stand in "
-                "the tables of verdicts and outages.",
+                f"When each port{whose} was registered, and when not and why. Of the answered "
+                "measurements, registered: "
+                + ", ".join(
+                    f"port {port} {findings.percent(each)}"
+                    for port, each in share[["port", "availability"]].itertuples(index=False)
+                )
+                + ".",
                 f"When each port{whose} was registered, when it was not and why, and when nobody "
                 "measured.",
             )
@@ -757,69 +839,70 @@ def _availability(copies: _Copies) -> dict[str, Any]:
         "strips": strips,
         "outages": rows[:_MOST_OUTAGES],
         "outages_total": len(rows),
+        "never_registered": int(((seen["n_registered"] == 0) & (seen["n_answered"] > 0)).sum()),
+        "answered": bool((seen["n_answered"] > 0).any()),
         "outages_seconds": sum(row["seconds"] for row in rows),
     }
 
 
 def _networks(copies: _Copies) -> dict[str, Any]:
     found = summaries.operators(copies.signal)
-    changes = summaries.handovers(copies.signal)
+    places = found.groupby(["gateway", "port"], observed=True).size()
+    # Looking at neighbours takes memory by the row, as for `runs`; most ports need none of it.
+    changes = [
+        change
+        for gateway, port in places[places > 1].index
+        for change in summaries.handovers(copies.of(str(gateway), [port])).to_dict("records")
+    ]
     return {
-        "networks": [
-            {
-                **row,
-                "name": copies.port_name(row["gateway"], row["port"]),
-                "network": findings.readable(row["network"]) or "not told",
-            }
-            for row in found.head(2 * _MOST_PORTS).to_dict("records")
-        ],
-        "handovers": [
-            {
-                **row,
-                "name": copies.port_name(row["gateway"], row["port"]),
-                "before": findings.readable(row["before"]),
-                "after": findings.readable(row["after"]),
-            }
-            for row in changes.head(_MOST_HANDOVERS).to_dict("records")
-        ],
+        "networks": _seen(found, copies.keys).head(2 * _MOST_PORTS).to_dict("records"),
+        "handovers": changes[:_MOST_HANDOVERS],
         "handovers_total": len(changes),
     }
 
 
+def _seen(found: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Networks of each port, or of each gateway of a fleet; medians from `low` to `high`."""
+    line = found.groupby([*keys, "network"], observed=True)
+    rows = line.agg(
+        n=("n", "sum"),
+        first=("first", "min"),
+        last=("last", "max"),
+        low=("median_dbm", "min"),
+        high=("median_dbm", "max"),
+    )
+    rows["ports"] = line["port"].agg(_ranges)
+    rows["share"] = rows["n"] / rows.groupby(keys, observed=True)["n"].transform("sum")
+    rows = rows.reset_index()
+    rows["network"] = rows["network"].astype("str").replace("", "not told")
+    return rows
+
+
 def _messages(copies: _Copies) -> dict[str, Any]:
     inbox, outbox, ussd = (copies.frame(name) for name in ("messages", "outbox", "ussd"))
-    several = pd.concat([f["gateway"].astype("str") for f in (inbox, outbox, ussd)]).nunique() > 1
-
-    def name(gateway: object, port: object) -> str:
-        return f"port {port}" + (f" · {findings.readable(gateway)}" if several else "")
-
-    received = inbox.groupby(["gateway", "port"], observed=True).agg(
+    keys = copies.keys
+    received = inbox.groupby(keys, observed=True).agg(
         n=("row_id", "size"), parts=("parts", "sum"), complete=("complete", "sum")
     )
-    asked = ussd.groupby(["gateway", "port", "outcome"], observed=True).size().unstack(fill_value=0)
-    delivery = summaries.delivery(outbox)
+    asked = ussd.groupby([*keys, "outcome"], observed=True).size().unstack(fill_value=0)
+    delivery = summaries.delivery(outbox, by=keys)
     picture = None
-    if len(delivery):
+    if len(delivery) and "port" in keys:
         picture = _picture(
             charts.delivery(outbox),
-            "SMS to send, a bar a port, by what became of them. The table holds the numbers.",
+            f"SMS to send, a bar a port, by what became of them. Of {delivery['n'].sum():,}, "
+            f"{delivery['n_sent'].sum():,} were sent and {delivery['n_failed'].sum():,} failed.",
             "What became of the SMS that were to be sent; sent means taken by the SMS centre.",
         )
     return {
-        "received": [
-            {"name": name(*key), **row}  # type: ignore[misc]
-            for key, row in received.head(_MOST_PORTS).to_dict("index").items()
-        ],
-        "delivery": [
-            {**row, "name": name(row["gateway"], row["port"])}
-            for row in delivery.head(_MOST_PORTS).to_dict("records")
-        ],
+        "received": received.head(_MOST_PORTS).reset_index().to_dict("records"),
+        "delivery": delivery.head(_MOST_PORTS).to_dict("records"),
         "delivery_picture": picture,
-        "outcomes": [findings.readable(each).replace("_", " ") for each in asked.columns],
+        "outcomes": [str(each).replace("_", " ") for each in asked.columns],
         "ussd": [
-            {"name": name(*key), "counts": list(counts)}
-            for key, counts in zip(asked.index, asked.to_numpy().tolist(), strict=True)
-        ][:_MOST_PORTS],
+            {**row, "counts": list(asked.loc[key])}
+            for key, row in _keyed(asked.index[:_MOST_PORTS], keys)
+        ],
     }
 
 
@@ -834,7 +917,7 @@ def _provenance(copies: _Copies) -> dict[str, Any]:
         if len(told):
             clocks.append(
                 {
-                    "gateway": findings.readable(gateway),
+                    "gateway": gateway,
                     "n": len(told),
                     "median": float(told.median()),
                     "low": float(told.min()),
@@ -844,11 +927,7 @@ def _provenance(copies: _Copies) -> dict[str, Any]:
     return {
         "version": package_version(),
         "schema_version": SCHEMA_VERSION,
-        "modules": [
-            {name: findings.readable(row[name]) for name in _MODULE}
-            | {"port": row["port"], "time": row["time"]}
-            for row in modules.head(_MOST_PORTS).to_dict("records")
-        ],
+        "modules": _alike(modules, copies.keys).head(_MOST_PORTS).to_dict("records"),
         "clocks": clocks,
         "untimed": int((off.isna() & (inbox["gateway_time"] != "")).sum()),
         "strengths": BANDS,
@@ -867,6 +946,14 @@ _SECTIONS: tuple[Callable[[_Copies], dict[str, Any]], ...] = (
     _messages,
     _provenance,
 )
+
+
+def _alike(modules: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """A row a module, or one for all of a fleet's gateway that are alike."""
+    if "port" in keys:
+        return modules
+    line = modules.groupby([*keys, *_MODULE], observed=True, as_index=False)
+    return line.agg(ports=("port", _ranges), time=("time", "min"))
 
 
 def _ranges(ports: Iterable[Any]) -> str:
@@ -897,6 +984,9 @@ def _rendered(page: dict[str, Any]) -> str:
         "length": findings.length,
         "percent": findings.percent,
         "number": _number,
+        "ranges": _ranges,
+        "readable": findings.readable,
+        "unanswered": findings.unanswered,
     }
     style = environment.loader.get_source(environment, "report.css")[0]  # type: ignore[union-attr]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

@@ -520,40 +520,20 @@ def _runs(rows: pd.DataFrame, usual: pd.DataFrame) -> pd.DataFrame:
     for name in ("time", "time_before"):
         rows[name] = utc(rows[name])
     rows = rows.sort_values(["gateway", "port", *_ORDER], ignore_index=True)
-    found: list[dict[str, Any]] = []
-    for (gateway, port), line in rows.groupby(
-        ["gateway", "port"], observed=True, sort=True, dropna=False
-    ):
-        runs = _runs_of_port(line)
-        if runs and line["port"].isna().all():  # it ends with the first row that has one
-            later = rows[(rows["gateway"] == gateway) & rows["port"].notna()]["time"]
-            runs[-1]["end"] = later[later > line["time"].iloc[-1]].min()
-        found += [{"gateway": gateway, "port": port, **run} for run in runs]
-    columns = [column.name for column in _OUTAGES]
-    frame = pd.DataFrame(found, columns=columns)
-    frame["seconds"] = (utc(frame["end"]) - utc(frame["start"])).dt.total_seconds()
-    return frame
-
-
-def _runs_of_port(line: pd.DataFrame) -> list[dict[str, Any]]:
-    runs: list[dict[str, Any]] = []
-    kind: str = ""
-    start: Any = None
-
-    def close(end: Any) -> None:
-        if kind:
-            runs.append({"start": start, "end": end, "kind": kind})
-
-    rows: Any = line.itertuples()
-    for row in rows:
-        if row.passed > _JOIN * np.fmax(row.usual, row.usual_before):
-            tick = row.usual_before if row.usual_before == row.usual_before else row.usual
-            dark = row.time_before + pd.Timedelta(microseconds=tick)
-            if kind != "blind":
-                close(dark)
-                kind, start = "blind", dark
-        if row.kind != kind:
-            close(row.time)
-            kind, start = row.kind, row.time
-    close(pd.NaT)
-    return runs
+    gap = rows["passed"] > _JOIN * np.fmax(rows["usual"], rows["usual_before"])
+    tick = pd.to_timedelta(rows["usual_before"].fillna(rows["usual"]), unit="us")
+    dark = rows.assign(kind="blind", time=rows["time_before"] + tick.dt.as_unit("us"))[gap]
+    # What was dark ends with the row that tells of it.
+    told = pd.concat([dark, rows]).sort_index(kind="stable")
+    line = ["gateway", "port"]
+    before = told.groupby(line, observed=True, sort=False, dropna=False)["kind"].shift()
+    begun = told[told["kind"] != before].rename(columns={"time": "start"}).reset_index(drop=True)
+    begun["end"] = begun.groupby(line, observed=True, sort=False, dropna=False)["start"].shift(-1)
+    for gateway, dark in rows[rows["port"].isna()].groupby("gateway", observed=True):
+        # It ends with the first row that has a port.
+        later = rows[(rows["gateway"] == gateway) & rows["port"].notna()]["time"]
+        last = begun.index[(begun["gateway"] == gateway) & begun["port"].isna()][-1]
+        begun.loc[last, "end"] = later[later > dark["time"].iloc[-1]].min()
+    begun = begun[begun["kind"] != ""]
+    seconds = (utc(begun["end"]) - utc(begun["start"])).dt.total_seconds()
+    return begun.assign(seconds=seconds)[[column.name for column in _OUTAGES]]

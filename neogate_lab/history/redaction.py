@@ -7,6 +7,7 @@ import hmac
 import json
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from neogate_lab.errors import InvalidRequest
@@ -23,6 +24,7 @@ __all__ = ["ACTIONS", "LEVELS", "Redaction"]
 #   keep    as it is
 #   words   long digit runs (phone numbers, IMSIs) and PINs become tokens; network codes stay
 #   mask    every run of four digits or more becomes a token
+#           (both leave dates and times such as "2026-11-20 08:00:00" as they are)
 #   json    mask, inside the strings of a JSON object
 #   number  a token if it holds a digit; a sender such as "MegaFon" stays
 #   clock   kept if it is a date and time, else mask
@@ -75,6 +77,12 @@ _ORDER = ("keep", "clock", "words", "mask", "json", "number", "hash", "drop")
 _PIN = re.compile(r"(?i)(\bp(?:in|uk)\d?\W{0,4})(\d{4,8})")
 _CLOCK = re.compile(r"\s*\d{2,4}([-/.])\d{1,2}\1\d{1,2}[ T,]+\d{1,2}:\d{2}(:\d{2})?\s*", re.ASCII)
 _NUMBER = re.compile(r"[+\d][\d\s().\-/]*")
+_MOMENT = re.compile(
+    r"20\d\d-[01]\d-[0-3]\d(?:[T ][0-2]\d:[0-5]\d(?::[0-5]\d(?:\.\d{1,6})?)?(?:Z|\+\d\d:\d\d)?)?",
+    re.ASCII,
+)
+_NUMBER_BEFORE = re.compile(r"(?i)(?:[\d+]|p(?:in|uk)\d?\W)[\s().\-/]*$")
+_NUMBER_AFTER = re.compile(r"[\s().\-/:]*\d")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -151,9 +159,15 @@ class Redaction:
         return self._hash(text) if any(map(str.isdigit, text)) else text
 
     def _mask(self, text: str) -> str:
+        return _but_moments(text, self._numbers)
+
+    def _numbers(self, text: str) -> str:
         return NUMBER.sub(lambda found: self._token(found[0]), text)
 
     def _words(self, text: str) -> str:
+        return _but_moments(text, self._long_numbers)
+
+    def _long_numbers(self, text: str) -> str:
         text = _PIN.sub(lambda found: found[1] + self._token(found[2]), text)
         return LONG_NUMBER.sub(lambda found: self._token(found[0]), text)
 
@@ -172,6 +186,26 @@ class Redaction:
         if isinstance(value, list):
             return [self._value(item) for item in value]
         return value if value is None or isinstance(value, bool) else self._mask(str(value))
+
+
+def _but_moments(text: str, hide: Callable[[str], str]) -> str:
+    """Hide in all of a text but its dates and times; one next to more digits may be a number."""
+    parts, place = [], 0
+    for found in _MOMENT.finditer(text):
+        before, after = text[place : found.start()], text[found.end() :]
+        if _NUMBER_BEFORE.search(before) or _NUMBER_AFTER.match(after) or not _is_moment(found[0]):
+            continue
+        parts += [hide(before), found[0]]
+        place = found.end()
+    return "".join([*parts, hide(text[place:])])
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 _CELLS: dict[str, Callable[[Redaction, str], str]] = {

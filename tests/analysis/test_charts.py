@@ -123,18 +123,40 @@ def test_the_heatmap_has_an_hour_a_cell_and_leaves_unmeasured_hours_out():
     }  # fmt: skip
 
 
+def test_two_months_of_a_heatmap_fit_a_page_and_name_every_second_day():
+    rows = [row(86400 * day, 15) for day in range(70)]
+    ax = plots.heatmap(frame(rows))
+    assert ax.figure.get_figheight() < 10
+    assert len(ax.get_yticks()) == 31
+    assert ax.get_ylim() == (62, 0)
+
+
 def test_the_distribution_counts_no_value_beside_the_scale():
     rows = [row(t, 15, label="roof") for t in range(6)] + [
         row(t + 6, None, label="roof") for t in range(2)
     ]
     ax = plots.distribution(frame(rows))
-    heights = sorted(round(bar.get_height() / 0.85, 3) for bar in ax.patches)
+    heights = sorted(round(bar.get_height() / 0.72, 3) for bar in ax.patches)
     assert heights == pytest.approx([1 / 3, 1], abs=0.01)
     assert "no value" in texts(ax)
     assert "−83" in texts(ax)
     assert "roof\nn = 8" in texts(ax)
     with pytest.raises(InvalidRequest, match="no column"):
         plots.distribution(frame(rows), by="place")
+
+
+def test_the_distribution_of_one_value_does_not_look_like_a_spread():
+    ax = plots.distribution(frame([row(0, 15, label="roof")]))
+    low, high = ax.get_xlim()
+    assert high - low >= 20
+    assert all(float(tick).is_integer() for tick in ax.get_xticks())
+
+
+def test_the_median_of_a_distribution_stands_above_its_bar():
+    ax = plots.distribution(frame([row(t, 15, label="roof") for t in range(6)]))
+    ax.figure.canvas.draw()
+    (words,) = (each for each in ax.texts if each.get_text() == "−83")
+    assert words.get_window_extent().y0 > ax.patches[0].get_window_extent().y1
 
 
 def test_the_strip_shows_each_kind_of_absence_and_how_much_was_there():

@@ -147,7 +147,7 @@ def test_ports_together_ask_for_a_time_that_can_be_waited_for():
 def test_beyond_the_ends_of_the_scale_no_difference_shows():
     strong = constant("sill", 31) + constant("roof", 31, begin=3600)
     assert verdict(strong) == (
-        "can't tell: sill and roof stood at an end of the scale, where no difference shows"
+        "can't tell: sill and roof stood at an end of the scale: measure again with an attenuator"
     )
     better = measured(1, label="sill", seconds=3600) + constant("roof", 31, begin=3600)
     assert re.fullmatch(
@@ -170,6 +170,21 @@ def test_an_end_that_hides_how_much_less_the_difference_is_gives_no_least(side, 
     assert verdict(rows) == (
         f"roof is better, nobody knows by how much: {side} stood at an end of the scale"
     )
+
+
+@pytest.mark.parametrize(
+    ("end", "beside", "remedy"),
+    [(31, 30, "an attenuator"), (0, 1, "a better antenna")],
+    ids=["strong", "weak"],
+)
+def test_more_time_is_not_asked_for_where_a_side_stands_at_an_end_of_the_scale(end, beside, remedy):
+    other = [row(10 * t, beside if t < 20 else end, label="sill") for t in range(60)]
+    assert verdict(other + constant("roof", end, begin=600, ticks=60)) == (
+        f"can't tell: sill and roof stood at an end of the scale: measure again with {remedy}"
+    )
+    touching = [row(10 * t, beside if t % 12 else end, label="sill") for t in range(60)]
+    unsure = measured(1, label="roof", begin=600, seconds=60, level=abs(beside - 3), noise=3)
+    assert verdict(touching + unsure).startswith("can't tell yet: measure about")
 
 
 def test_a_side_without_a_label_is_called_so():

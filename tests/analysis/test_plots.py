@@ -426,6 +426,15 @@ def test_ports_whose_lines_would_hide_each_other_have_lanes():
     assert legend(draw(calm)) == ["port 1  MegaFon", "port 2  MegaFon"]
 
 
+def test_the_words_beside_lanes_stay_in_the_picture_also_where_it_is_smaller():
+    ax = draw([row(t, 1 + t % 20, port=p) for p in range(1, 9) for t in range(40)])
+    ax.figure.set_size_inches(0.87 * ax.figure.get_size_inches())
+    rendered(ax)
+    words, whole = ax.yaxis.label.get_window_extent(), ax.figure.bbox
+    assert "a lane is" in ax.get_ylabel()
+    assert whole.y0 <= words.y0 < words.y1 <= whole.y1
+
+
 def test_a_decibel_is_as_high_in_every_lane():
     rows = [row(t, (10 + t % 2) if p % 2 else (20 + 4 * (t % 2)), port=p)
             for p in range(1, 9) for t in range(9)]  # fmt: skip

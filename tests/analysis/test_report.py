@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import re
 from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from typer.testing import CliRunner
 
 from neogate_lab.analysis import findings, report, summaries
@@ -171,13 +173,107 @@ def test_each_port_has_a_verdict_in_words(whole):
     assert "Never registered: no SIM." in text
 
 
-def test_a_long_gateways_name_stands_once_above_the_verdicts_of_its_ports(tmp_path):
+def test_a_long_gateways_name_stands_once_above_its_ports_in_each_table(tmp_path):
     long = "warehouse-north-east-2"
     rows = [row(10 * t, gateway=g, port=p) for t in range(4) for g in ("lab", long) for p in (1, 2)]
     text = Page(made(tmp_path, signal=rows, options={"redact": None})).text
-    verdicts = text[: text.index("The numbers behind it")]
-    assert re.search(f"lab port 1 .* port 2 .* {long} port 1 .* port 2 ", verdicts)
-    assert verdicts.count(long) == 1
+    verdicts = text[text.index("Gateways at a glance") : text.index("Comparisons No")]
+    glance, numbers = verdicts.split("The numbers behind it")
+    assert re.search(f"lab port 1 .* port 2 .* {long} port 1 .* port 2 ", glance)
+    assert re.search(f"lab port 1 .* port 2 .* {long} port 1 .* port 2 ", numbers)
+    assert (glance.count(long), numbers.count(long)) == (2, 1)
+
+
+def fleet_rows():
+    """Three gateways of eight ports: one port weak, one without a SIM, one away for a while."""
+    rows = [
+        row(10 * t, 15, gateway=g, port=p, network="MTS" if p % 2 else "TIM")
+        for t in range(60)
+        for g in ("attic", "lab", "roof")
+        for p in range(1, 9)
+    ]
+    for each in rows:
+        if (each["gateway"], each["port"]) == ("lab", 3):
+            each |= {"registered": False, "rssi_dbm": None, "signal": None, "state": "No SIM"}
+        elif (each["gateway"], each["port"]) == ("roof", 8):
+            each |= {"signal": 3, "rssi_dbm": -107}
+        elif (each["gateway"], each["port"]) == ("attic", 2) and at(100) <= each["time"] < at(200):
+            each |= {"registered": False, "rssi_dbm": None, "signal": None}
+    return [
+        each if n % 48 else failed(10 * (n // 24), gateway="attic") for n, each in enumerate(rows)
+    ]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    return made(
+        tmp_path_factory.mktemp("fleet"),
+        options={"redact": None},
+        signal=fleet_rows(),
+        outbox=[
+            each | {"gateway": g, "id": g + each["id"]} for each in OUTBOX for g in ("attic", "lab")
+        ],
+        identities=[
+            {
+                "time": at(0),
+                "gateway": "lab",
+                "port": p,
+                "model": "SIM840W",
+                "imei": f"3539480412345{p}0",
+            }
+            for p in (1, 2, 3, 5)
+        ],
+    )
+
+
+def test_a_fleet_is_told_by_gateway_and_the_ports_that_stand_out_one_by_one(fleet):
+    text = Page(fleet).text
+    verdicts = text[text.index("Gateways at a glance") : text.index("The numbers behind it")]
+    assert "lab 8 7 good, 1 not registered 100 % 87.5 % 0 –" in verdicts
+    assert "roof 8 7 good, 1 weak 100 % 100 % 0 –" in verdicts
+    assert "20 ports of 24 stand in the table below only" in verdicts
+    assert re.findall(r"(?:attic|lab|roof) port \d", verdicts) == [
+        "attic port 1",  # of which half failed
+        "lab port 3",
+        "roof port 8",
+    ]
+    assert "port 2 fair" not in verdicts
+    assert "1 outage, 1 min 40 s" in verdicts
+
+
+def test_more_ports_that_stand_out_than_are_told_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "_MOST_PORTS", 2)
+    text = Page(made(tmp_path, signal=fleet_rows())).text
+    assert "20 ports of 24 stand in the table below only" in text
+    assert "2 more such ports are not listed; there are 4 in all." in text
+
+
+def test_tables_of_a_fleet_have_a_row_a_gateway(fleet):
+    text = Page(fleet).text
+    assert "Gateway no answer in time of all attic 30 6.2 %" in text
+    assert "attic MTS 1, 3, 5, 7" in text
+    assert "lab MTS 1, 5, 7 180 42.9 % −83" in text
+    assert "SMS to send Gateway" in text
+    assert "attic 3 2 1 0 0 0 3 66.7 % 3 s 3 s" in text
+    assert "lab 1–3, 5 SIM840W" in text
+
+
+def test_ports_that_were_never_registered_are_told_apart_from_outages(fleet, tmp_path):
+    text = Page(fleet).text
+    assert "Ports 24 1 never registered" in text
+    assert "Outages 1 " in text
+    assert "1 outage, 1 min 40 s in all ports together" in text
+    assert "1 port that was never registered is not counted." in text
+    dark = [row(10 * t, None, port=p, registered=False) for t in range(9) for p in (1, 2)]
+    assert "2 ports were never registered" not in Page(made(tmp_path, signal=dark)).text
+    assert "No port was ever registered." in Page(made(tmp_path, signal=dark)).text
+
+
+def test_where_nothing_was_answered_no_outage_could_be_seen(tmp_path):
+    text = Page(made(tmp_path, signal=[failed(10 * t) for t in range(9)])).text
+    assert "No measurement was answered, so no outage could be seen." in text
+    assert "never registered" not in text  # nobody knows
+    assert "No port showed a value, so there is nothing to draw." in text
 
 
 def test_labels_are_compared_in_a_sentence(whole):
@@ -246,7 +342,17 @@ def test_nothing_is_loaded_and_nothing_runs(whole):
 
 def test_it_can_be_read_without_seeing_it(whole):
     page = Page(whole)
-    assert all(len(each["alt"]) > 30 for each in page.all("img"))
+    told = [each["alt"] for each in page.all("img")]
+    assert any(re.search(r"Medians: port 1 −\d+ dBm, port 2 none\.", each) for each in told)
+    assert any(re.search(r"Medians of port 1: sill −\d+ dBm, roof −\d+ dBm", each) for each in told)
+    assert any("registered: port 1 98.3 %, port 2 0 %." in each for each in told)
+    assert any(re.search(r"roof is 8\.\d dB better", each) for each in told)
+    assert any("Of 3, 2 were sent and 1 failed." in each for each in told)
+    headings = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert all(later <= before + 1 for before, later in itertools.pairwise(headings))
+    assert len(page.all("main")) == 1
+    wide = [each for each in page.all("div") if each.get("class") == "table"]
+    assert all(each.get("tabindex") == "0" for each in wide)  # by which keys can scroll it
     anchors = {each["href"][1:] for each in page.all("a")}
     assert anchors == {each["id"] for each in page.all("section")}
     assert len(page.all("h1")) == 1
@@ -293,11 +399,46 @@ def planted(what):
     return tables
 
 
-def test_numbers_identities_and_pins_are_hidden_wherever_they_stand(tmp_path):
+@pytest.mark.parametrize("redact", ["all", "numbers"])
+@pytest.mark.parametrize("gateways", [1, 3])
+def test_numbers_identities_and_pins_are_hidden_wherever_they_stand(
+    tmp_path, monkeypatch, redact, gateways
+):
     number, imsi, pin = "+390123456789", "250021234567890", "4821"
-    text = made(tmp_path, **planted(f"call {number}, imsi {imsi}, pin {pin}"))
+    rows = planted(f"call {number}, imsi {imsi}, pin {pin}")
+    if gateways > 1:  # enough for tables by gateway
+        rows["signal"] = [
+            each | {"gateway": f"{g} {each['gateway']}", "port": p}
+            for each in rows["signal"]
+            for g in range(gateways)
+            for p in range(1, 9)
+        ]
+    drawn = []
+
+    def picture(ax, alt, caption):
+        drawn.extend(text.get_text() for text in ax.figure.findobj(Text))
+        return made_of(ax, alt, caption)
+
+    made_of = report._picture
+    monkeypatch.setattr(report, "_picture", picture)
+    text = made(tmp_path, options={"redact": redact}, **rows)
+    pictures = PICTURE.findall(text)
+    assert pictures
+    assert drawn
+    for each in pictures:
+        png = base64.b64decode(each.partition(",")[2])
+        assert set(chunks(png)) <= {b"IHDR", b"pHYs", b"IDAT", b"IEND"}  # no words beside pixels
     for secret in (number, number[1:], number[4:], imsi, pin):
         assert secret not in Page(text).source
+        assert secret not in "\n".join(drawn)
+
+
+def chunks(png):
+    """The kinds of the parts of a PNG file."""
+    place = 8
+    while place < len(png):
+        yield png[place + 4 : place + 8]
+        place += 12 + int.from_bytes(png[place : place + 4], "big")
 
 
 def test_the_gateway_is_hidden_by_default_and_shown_when_asked_for(tmp_path):
@@ -332,7 +473,7 @@ def test_a_gateway_that_was_never_reached_is_told_as_not_measured(tmp_path):
     text = Page(made(tmp_path, signal=seen + dark, options={"redact": None})).text
     assert "Gateways 1 of 2" in text
     assert "attic not measured Never reached: none of 6 measurements was answered" in text
-    assert "port 2 · lab" in text
+    assert "lab port 1" in text
     assert "Measurements 12" in text
     assert "Every scheduled measurement was answered" not in text
 
@@ -347,7 +488,7 @@ def test_a_gateway_that_came_late_is_told_with_the_time_before(tmp_path):
 
 def test_an_empty_store_gives_a_report_that_says_so(tmp_path):
     text = Page(made(tmp_path)).text
-    assert "Nothing was measured" in text
+    assert "What was not measured Nothing was measured at all." in text
     assert "No measurement was recorded in this period" in text
     assert "Method and caveats" in text
 
@@ -356,10 +497,10 @@ def test_an_empty_store_gives_a_report_that_says_so(tmp_path):
     ("rows", "words"),
     [
         pytest.param([row(0)], "Worth only 1 independent reading", id="one measurement"),
-        pytest.param([failed(0)], "none of 1 measurements was answered", id="one that failed"),
+        pytest.param([failed(0)], "its only measurement was not answered", id="one that failed"),
         pytest.param(
             [failed(0, port=None, label="roof")],
-            "Never reached: none of 1 measurements was answered",
+            "Never reached: its only measurement was not answered",
             id="never reached",
         ),
         pytest.param(
@@ -379,7 +520,7 @@ def test_an_empty_store_gives_a_report_that_says_so(tmp_path):
         ),
         pytest.param(
             [row(10 * t, gateway=g) for t in range(4) for g in ("attic", "lab")],
-            "port 1 · lab",
+            "lab port 1",
             id="two gateways",
         ),
         pytest.param([row(10 * t, label="roof") for t in range(4)], "the same label", id="1 label"),
@@ -405,6 +546,25 @@ def test_long_histories_are_drawn_and_compared_in_parts(tmp_path, monkeypatch):
     assert "is drawn by its lowest and highest value" in text
     assert "stretches spread evenly over each were taken" in text
     assert "Measurements 1,440" in text
+
+
+def test_changes_of_network_are_looked_for_where_there_is_more_than_one(tmp_path, monkeypatch):
+    asked = []
+
+    def handovers(data):
+        asked.append(data)
+        return found(data)
+
+    found = summaries.handovers
+    monkeypatch.setattr(report.summaries, "handovers", handovers)
+    rows = [
+        row(10 * tick, port=port, network="TIM" if (port, tick) > (2, 3) and port == 2 else "MTS")
+        for tick in range(9)
+        for port in (1, 2, 3)
+    ]
+    text = Page(made(tmp_path, signal=rows)).text
+    assert "2026-11-20 08:00:40 MTS TIM 10 s" in text
+    assert len(asked) == 1
 
 
 def test_extremes_keep_each_stretchs_lowest_and_highest():
@@ -488,12 +648,18 @@ def test_the_command_writes_it(tmp_path):
         (60, "1 min"),
         (3599.9, "1 h"),
         (7500, "2 h 5 min"),
+        (7199, "2 h"),
         (86400 * 3 + 60, "3 d"),
+        (86400 * 365 - 10, "365 d"),
         (float("nan"), "–"),
     ],
 )
 def test_lengths_of_time_in_words(seconds, words):
     assert findings.length(seconds) == words
+
+
+def test_nothing_is_never_less_than_nothing():
+    assert [findings.negative(-0.04, places) for places in (0, 1, 2)] == ["0", "0.0", "−0.04"]
 
 
 def test_shares_never_read_as_all_or_nothing_when_they_are_not():

@@ -274,6 +274,80 @@ def test_outages_drawn_at_random_are_all_found_to_the_tick(every):
     ]
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([away(0), away(10), row(20)], [(1, 0, 20, "not_registered")]),
+        ([row(0), row(10), failed(20, error="missed")], [(1, 20, None, "blind")]),
+        (
+            [
+                *[row(t) for t in range(0, 50, 10)],
+                *[away(t) for t in (50, 60)],
+                *[away(t, survey="again") for t in (133.4, 143.4)],
+                *[row(t, survey="again") for t in (153.4, 163.4)],
+            ],
+            [
+                (1, 50, 20, "not_registered"),
+                (1, 70, 63.4, "blind"),
+                (1, 133.4, 20, "not_registered"),
+            ],
+        ),
+        (
+            [
+                row(t, port=port) if t not in (30, 40) else failed(t, port=port, error=why)
+                for port, why in ((1, "disconnected"), (2, "no_answer"))
+                for t in range(0, 100, 10)
+            ],
+            [(1, 30, 20, "blind"), (2, 30, 20, "blind")],
+        ),
+        (
+            [
+                *[row(t) for t in range(0, 100, 10)],
+                *[row(t, port=2) for t in range(0, 50, 10)],
+                *[failed(t, port=2, error="refused") for t in range(50, 100, 10)],
+            ],
+            [(2, 50, None, "blind")],
+        ),
+        (
+            [(away if 7 <= t < 9 else row)(t / 10) for t in range(30) if t not in (15, 16)],
+            [(1, 0.7, 0.2, "not_registered"), (1, 1.5, 0.2, "blind")],
+        ),
+    ],
+    ids=["first tick", "last tick", "recorder restarted", "link lost", "port gone", "ten a second"],
+)
+def test_where_an_outage_begins_and_ends(rows, expected):
+    assert listed(rows) == [
+        (port, pytest.approx(start), seconds and pytest.approx(seconds), kind)
+        for port, start, seconds, kind in expected
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_surveys_at_different_grids_show_an_outage_from_the_first_tick_that_saw_it(seed):
+    rng = np.random.default_rng(seed)
+    changes = np.cumsum(rng.exponential(60, 40))
+    ticks = sorted(
+        (float(t), survey)
+        for survey, every, begin in (("fast", 10, 0.0), ("slow", 47, 3.5))
+        for t in np.arange(begin, 1500, every)
+    )
+    down = [bool(np.searchsorted(changes, t) % 2) for t, _ in ticks]
+    rows = [
+        (away if out else row)(t, survey=survey)
+        for (t, survey), out in zip(ticks, down, strict=True)
+    ]
+    expected = []
+    for (t, _), out, before in zip(ticks, down, [False, *down], strict=False):
+        if out and not before:
+            expected.append((1, t, None, "not_registered"))
+        elif before and not out:
+            start = expected[-1][1]
+            expected[-1] = (1, start, t - start, "not_registered")
+    rng.shuffle(rows)
+    assert len(expected) > 5
+    assert listed(rows) == expected
+
+
 def test_an_outage_that_goes_on_is_open():
     assert listed([row(0), away(10), away(20)]) == [(1, 10, None, "not_registered")]
 

@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neogate_lab.history.export import export, read_csv, read_parquet
 from neogate_lab.history.frames import frame_of
@@ -130,6 +132,66 @@ def test_planted_words_are_nowhere_in_what_was_written(
 )
 def test_what_analysis_needs_stays(column: str, table: str, text: str) -> None:
     assert redacted(text, column, "numbers", table) == text
+
+
+MOMENT = "2026-11-20 08:00:00"
+
+
+@pytest.mark.parametrize("level", ["numbers", "all"])
+@pytest.mark.parametrize(
+    ("column", "table", "text"),
+    [
+        ("reason", "connections", f"nobody is known to have listened since {MOMENT} UTC"),
+        ("reason", "surveys", f"from {MOMENT} to 2026-11-20T08:00:00.123456+00:00"),
+        ("survey", "signal", f"survey {MOMENT}"),
+        ("label", "signal", "roof 2026-11-20, mast 2026-11-21"),
+    ],
+)
+def test_dates_and_times_stay(level: str, column: str, table: str, text: str) -> None:
+    assert redacted(text, column, level, table) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+2026-11-20",
+        "0039 2026-11-20",
+        "2026-11-20 12345",
+        "2026-11-2012",
+        "2026-11-20 08:00:12345678",
+        "12026-11-20",
+        "2026-13-20 0800",
+        "2026-02-30",
+        "pin 2026-11-20",
+        "PUK: 2026-11-20",
+    ],
+)
+@pytest.mark.parametrize("column", ["reason", "text"])
+def test_what_only_looks_like_a_date_is_hidden(text: str, column: str) -> None:
+    table = "connections" if column == "reason" else "messages"
+    assert "2026" not in redacted(text, column, "numbers", table)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *(MOMENT, "2026-11-20", "08:00", "UTC", "since", "7", ","),
+                *(PHONE, PHONE[1:], "+39 012-345 6789", IMSI, f" pin {PIN}"),
+            ]
+        ),
+        max_size=8,
+    ),
+    st.sampled_from([" ", "", "-", "/", ". ", ", ", " (", ":", "T", "\n"]),
+    st.sampled_from([("reason", "connections"), ("survey", "signal"), ("text", "messages")]),
+)
+def test_no_number_hides_behind_a_date(
+    pieces: list[str], between: str, where: tuple[str, str]
+) -> None:
+    shown = redacted(between.join(pieces), where[0], "numbers", where[1])
+    digits = "".join(each for each in shown.replace(MOMENT, "|") if each.isdigit() or each == "|")
+    for secret in (PHONE[1:], PHONE[4:], IMSI, PIN):
+        assert secret not in digits
 
 
 def test_a_pin_in_a_status_word_goes_at_every_level() -> None:
