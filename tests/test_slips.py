@@ -49,7 +49,7 @@ def gw() -> Iterator[ng.Gateway]:
         (lambda gw: gw.send_sms(NUMBER, float("nan"), port=1), "the text is missing"),
         (lambda gw: gw.send_sms(NUMBER, "hi", port=[1, 2]), r"one port at a time.*not \[1, 2\]"),
         (lambda gw: gw.send_many("sms.csv"), "takes a DataFrame.*read_csv"),
-        (lambda gw: gw.send_sms(NUMBER, "hi", port="1"), "whole number from 1, not '1'"),
+        (lambda gw: gw.send_sms(NUMBER, "hi", port="1"), "number from 1, without quotes, not '1'"),
         (
             lambda gw: gw.send_many(pd.DataFrame({"to": [390123.0], "text": "x", "port": 1})),
             r"row 0: the number has a decimal point",

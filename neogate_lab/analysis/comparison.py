@@ -176,7 +176,9 @@ def _sides(data: Data, a: Any, b: Any, by: str) -> tuple[pd.DataFrame, pd.Series
         if not (there[by] == side).any():
             known = ", ".join(repr(each) for each in sorted(there[by].dropna().unique())[:12])
             raise InvalidRequest(
-                f"nothing was measured with {by} {side!r}; there is {known or 'none'}"
+                f"nothing was measured with {by} {side!r}; there is {known}"
+                if known
+                else f"there is nothing to compare: no measurement has a {by}"
             )
     there = there[there[by].isin([a, b])]
     rows = fetch(

@@ -94,7 +94,7 @@ def opened(data: Data, table: str, columns: Collection[str]) -> Any:
     else:
         kind = f"{type(data).__module__.partition('.')[0]}.{type(data).__name__}"
         raise InvalidRequest(
-            f"a {kind.removeprefix('builtins.')} can't be analysed; give a pandas DataFrame of the "
+            f"{kind.removeprefix('builtins.')} can't be analysed; give a pandas DataFrame of the "
             f"table {table}, a Store, a path or URL of Parquet, or an Ibis table"
         )
     absent = [column for column in declared.later(source.columns) if column.name in names]

@@ -39,7 +39,9 @@ def table_named(name: str, *, views: bool = False) -> Table:
     known = TABLES | VIEWS if views else TABLES
     name = ALIASES.get(name, name)
     if name not in known:
-        raise InvalidRequest(f"there is no table {name!r}; the tables are {', '.join(known)}")
+        spoken = {stored: verb for verb, stored in ALIASES.items()}
+        names = ", ".join(spoken.get(each, each) for each in known)
+        raise InvalidRequest(f"there is no table {name!r}; the tables are {names}")
     return known[name]
 
 

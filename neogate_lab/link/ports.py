@@ -114,8 +114,13 @@ class Ports:
         except TypeError:
             number = -1
         if number < 0:
-            one = "one port at a time, a" if isinstance(port, Sized) else "a"
-            raise InvalidRequest(f"port must be {one} whole number from 1, not {port!r}")
+            if isinstance(port, str):
+                number_of = "a whole number from 1, without quotes"
+            elif isinstance(port, Sized):
+                number_of = "one port at a time, a whole number from 1"
+            else:
+                number_of = "a whole number from 1"
+            raise InvalidRequest(f"port must be {number_of}, not {port!r}")
         if number == 0:
             raise self.missing([number])
         return number, number + self._offset

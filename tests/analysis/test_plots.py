@@ -642,7 +642,7 @@ def test_the_frame_is_left_as_it_was():
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ([1, 2], "a list can't be analysed"),
+        ([1, 2], "^list can't be analysed"),
         (frame_of("messages", []), "no column time, ok, rssi_dbm"),
         (frame_of("signal", [row(0)]).assign(time="soon"), "column time .* does not hold times"),
         (frame_of("signal", [row(0)]).assign(rssi_dbm="weak"), "rssi_dbm .* does not hold numbers"),
