@@ -74,7 +74,7 @@ def send_an_sms(visit: Visit, sim: ng.SimulatedGateway) -> None:
     expect(compose.locator(".neogate-compose-port select")).to_contain_text("1: Up · ")
     compose.locator(".neogate-compose-to input").fill("+79261234567")
     compose.locator(".neogate-compose-text textarea").fill(HOSTILE)
-    page.keyboard.press("Tab")
+    compose.locator(".neogate-compose-to input").press("Enter")  # must send nothing
     expect(compose.locator(".neogate-compose-counter")).to_contain_text("GSM-7 · 1 segment")
     compose.locator(".neogate-compose-send").click()
     expect(compose.locator(".neogate-compose-status")).to_contain_text("sent")
@@ -122,6 +122,45 @@ def walk_a_menu(visit: Visit, sim: ng.SimulatedGateway) -> None:
     expect(ussd.locator(".neogate-ussd-transcript")).to_contain_text(HOSTILE)
 
 
+def walk_a_menu_by_keyboard(visit: Visit) -> None:
+    """Enter dials, the focus stays, and what a screen reader listens to is never replaced."""
+    from playwright.sync_api import expect
+
+    page = visit.page
+    ussd = page.locator(".neogate-ussd")
+    status = ussd.locator(".neogate-ussd-status")
+    code, reply = (ussd.locator(f".neogate-ussd-{name} input") for name in ("code", "reply"))
+    dial = ussd.locator("button.neogate-ussd-send")
+    choices = ussd.locator(".neogate-ussd-choices button")
+    region = status.element_handle()
+    assert region is not None
+
+    code.focus()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("*101#")
+    page.keyboard.press("Enter")
+    expect(choices.first).to_be_visible()
+    expect(code).to_be_focused()
+    reply.focus()
+    page.keyboard.type("3")
+    page.keyboard.press("Enter")
+    expect(ussd.locator(".neogate-ussd-transcript tr").nth(1).locator("td").nth(2)).to_have_text(
+        "3"
+    )
+    expect(status).not_to_contain_text("waiting")
+    dial.focus()
+    page.keyboard.press("Enter")
+    expect(dial).to_be_disabled()  # as assistive technology sees it
+    expect(choices.first).to_be_visible()
+    expect(dial).to_be_enabled()
+    expect(dial).to_be_focused()
+    choices.first.focus()
+    page.keyboard.press("Enter")
+    expect(status).to_be_focused()  # for the choice is gone
+    assert region.evaluate("region => region.isConnected && region.role") == "status"
+    expect(page.locator("[role=status] [role=status]")).to_have_count(0)
+
+
 def see_messages_arrive(visit: Visit, sim: ng.SimulatedGateway) -> None:
     from playwright.sync_api import expect
 
@@ -158,6 +197,7 @@ def watch_the_plot(visit: Visit) -> None:
     expect(signal.locator(".neogate-signal-status")).to_contain_text("measuring")
     plot = signal.locator("img")
     expect(plot).to_be_visible()
+    expect(plot).to_have_attribute("alt", re.compile(r"^Signal of ports 1, .* dBm"))
     expect(signal.locator(".neogate-signal-values")).to_contain_text("dBm")
     for _ in range(2):
         expect(plot).not_to_have_attribute("src", plot.get_attribute("src") or "")
@@ -167,6 +207,7 @@ def watch_the_plot(visit: Visit) -> None:
     visit.page.keyboard.press("Enter")
     expect(signal.locator(".neogate-signal-status")).to_contain_text("$roof$ <i>")
     expect(signal.locator(".neogate-signal-values")).to_contain_text("$roof$ <i>")
+    expect(plot).to_have_attribute("alt", re.compile(r"labelled \$roof\$ <i>"))
 
 
 def test_an_sms_is_sent_and_a_menu_walked(
@@ -179,6 +220,7 @@ def test_an_sms_is_sent_and_a_menu_walked(
         run_all(visit)
         send_an_sms(visit, sim)
         walk_a_menu(visit, sim)
+        walk_a_menu_by_keyboard(visit)
         visit.picture("lab-light", ".jp-Notebook")
         darken(visit)
         visit.picture("lab-dark", ".jp-Notebook")
@@ -252,6 +294,7 @@ def test_the_dashboard_is_a_page_for_this_machine_alone(
         visit.picture("page-send", "body")
         tab("USSD")
         walk_a_menu(visit, sim)
+        walk_a_menu_by_keyboard(visit)
         visit.picture("page-ussd", "body")
         sim.refuse_logins()
         sim.drop_connections()

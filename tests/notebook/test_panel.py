@@ -151,6 +151,19 @@ def test_closing_takes_every_widget_out(make: type[Panel], gw: ng.Gateway) -> No
     }
 
 
+@every_panel
+def test_a_button_that_can_not_be_pressed_keeps_the_focus(
+    make: type[Panel], gw: ng.Gateway
+) -> None:
+    button = make(gw).refresh_button
+    until(lambda: not button.disabled)
+    button.disabled = True
+    assert "disabled" not in button.get_state()  # which would drop it
+    assert "neogate-off" in button._dom_classes
+    button.disabled = False
+    assert "neogate-off" not in button._dom_classes
+
+
 def press_on_the_page(button: widgets.Button) -> None:
     button._handle_custom_msg({"event": "click"}, [])
 
