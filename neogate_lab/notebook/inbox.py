@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
-from neogate_lab.errors import InvalidRequest
+from neogate_lab.history.export import export
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.notebook.exporting import ExportRow
 from neogate_lab.notebook.panel import Button, as_html, button, line, table, text_field
@@ -18,6 +18,7 @@ from neogate_lab.times import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import pandas as pd
 
@@ -116,7 +117,7 @@ class InboxPanel(PortPanel):
         )
         # Not read-only, for then JupyterLab takes keys for commands; but what is typed is undone.
         self.code_field.observe(lambda change: self._show_code(), "value")
-        self.export_row = ExportRow(self, self._gw, "messages", self._export_filters)
+        self.export_row = ExportRow(self, "messages", self._chosen)
         self._draw()
         return [
             self.count,
@@ -225,14 +226,15 @@ class InboxPanel(PortPanel):
         self._seen.seen.add(self._open)
         self._filter(turn_back=False)
 
-    def _export_filters(self) -> dict[str, Any]:
-        port, sender, text = self._wanted()
-        if sender or text or self.unread_field.value:
-            raise InvalidRequest(
-                "a file holds whole ports: clear Sender, Text and unread only, or filter the "
-                "frame of gw.inbox()"
-            )
-        return {"since": self._since, "port": None if port == ALL else port}
+    def _chosen(self) -> Callable[[str], Path | str]:
+        wanted = {_id(sms) for sms in self._shown}
+
+        def write(path: str) -> Path | str:
+            frame = self._gw.inbox()
+            chosen = frame[frame["row_id"].isin(wanted)]
+            return export(chosen, path, "messages", progress=False)
+
+        return write
 
     # -- showing ---------------------------------------------------------------------------------
     def _draw(self) -> None:

@@ -16,6 +16,9 @@ from neogate_lab.notebook.panel import as_html, button, line, table, text_field
 from neogate_lab.notebook.ports import ALL, PortPanel, dbm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     import pandas as pd
 
     from neogate_lab.gateway import Gateway
@@ -130,7 +133,7 @@ class SignalPanel(PortPanel):
         self.plot_words.add_class("neogate-plot-words")
         self.plot_words.layout.display = "none"  # it is the picture's alternative text
         self.values = self._html("values")
-        self.export_row = ExportRow(self, self._gw, "signal", self._export_filters)
+        self.export_row = ExportRow(self, "signal", self._chosen)
         self._adopt()
         self._update_controls()
         return [self.plot, self.plot_words, self.values, self.export_row]
@@ -207,9 +210,10 @@ class SignalPanel(PortPanel):
         self._say("busy", doing)
         self._in_thread(work, then)
 
-    def _export_filters(self) -> dict[str, Any]:
-        port = self.port_field.value or ALL
-        return {"since": self.window_field.value, "port": None if port == ALL else port}
+    def _chosen(self) -> Callable[[str], Path | str]:
+        since, port = self.window_field.value, self.port_field.value or ALL
+        ports = None if port == ALL else port
+        return lambda path: self._gw.export(path, "signal", progress=False, since=since, port=ports)
 
     # -- looking, on a worker thread -------------------------------------------------------------
     def _look(self) -> float:
