@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import html
 
-__all__ = ["LIVE", "OFF", "PAGE", "STYLE"]
+__all__ = ["HELLO", "LIVE", "OFF", "PAGE", "STYLE"]
+
+HELLO = "neogate-hello"
+"""Class of the button that the page itself presses once it shows the panel."""
 
 LIVE = "neogate-live"
 """Class of what is read out when it changes."""
@@ -55,8 +58,13 @@ STYLE = """<style>
 # a key that is still held would press.
 _SCRIPT = """
 const panel = this.closest('.neogate-panel');
-let last = null;
+let last = null, greeted = false;
 const tell = () => {
+  const hello = panel.querySelector('.neogate-hello');
+  if (hello && !greeted) {
+    greeted = true;
+    hello.click();
+  }
   for (const region of panel.querySelectorAll('.neogate-live'))
     region.setAttribute('role', 'status');
   for (const button of panel.querySelectorAll('button'))

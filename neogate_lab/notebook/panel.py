@@ -194,8 +194,11 @@ class Panel(widgets.VBox):  # type: ignore[misc]
             f'{front.PAGE}<div class="neogate-title">{self.title} '
             f'<span class="neogate-muted">{as_html(gw.name)}</span></div>'
         )
+        hello = button("", "", front.HELLO)
+        hello.layout.display = "none"
+        hello.on_click(lambda _: self._tell_all())
         super().__init__(
-            [heading, *self._build(), self.status_line, *self._build_below()],
+            [heading, hello, *self._build(), self.status_line, *self._build_below()],
             layout=widgets.Layout(width="100%", max_width="760px", padding="8px 0"),
         )
         self.add_class("neogate-panel")
@@ -341,6 +344,15 @@ class Panel(widgets.VBox):  # type: ignore[misc]
                 else:
                     self._say("bad", "not done", "the page was away for too long; press it again")
 
+    def _tell_all(self) -> None:
+        """Send everything again, for a page misses what changes while it loads."""
+        with self._lock:
+            for widget in [*_inside(self, panels=False), self]:
+                # What is typed on a page may be newer.
+                typed = {"value", "answered"} if _is_field(widget) else set()
+                widget.send_state(set(widget.keys) - typed)
+                widget.layout.send_state()
+
     def _ask(
         self,
         make: Callable[[AsyncGateway], Coroutine[Any, Any, T]],
@@ -443,10 +455,12 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         super().close()
 
 
-def _inside(box: widgets.Box) -> list[widgets.Widget]:
+def _inside(box: widgets.Box, *, panels: bool = True) -> list[widgets.Widget]:
     found: list[widgets.Widget] = []
     for child in box.children:
-        found += [*_inside(child), child] if isinstance(child, widgets.Box) else [child]
+        if panels or not isinstance(child, Panel):
+            inner = _inside(child, panels=panels) if isinstance(child, widgets.Box) else []
+            found += [*inner, child]
     return found
 
 
