@@ -27,7 +27,7 @@ _HARMLESS = (
     "'_xsrf' argument missing",
     "403 POST /voila/api/shutdown/",
 )
-"""Words of warnings that no setting mends; in place of the goodbye that is refused, ours is said."""
+"""Words of warnings that no setting mends; the page says goodbye itself where Voila's is refused."""
 _EXTENSIONS = ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8")
 
 
