@@ -27,7 +27,7 @@ _HARMLESS = (
     "'_xsrf' argument missing",
     "403 POST /voila/api/shutdown/",
 )
-"""Words of warnings that no setting mends; the page says goodbye itself where Voila's is refused."""
+"""Words of warnings that no setting mends; where Voila's goodbye is refused, our page says one."""
 _EXTENSIONS = ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8")
 
 
