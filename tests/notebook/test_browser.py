@@ -37,6 +37,11 @@ if not pathlib.Path("slept").exists():
     time.sleep(600)"""
 """The first kernel sleeps until it is interrupted; the second does not."""
 
+MISSED = """panel = ng.UssdPanel(gw)
+panel.transcript._trait_values["value"] = "what the page missed"
+panel"""
+"""A change that no message told, as a page that was still loading would have it."""
+
 
 @pytest.fixture
 def sim() -> Iterator[ng.SimulatedGateway]:
@@ -213,11 +218,14 @@ def watch_the_plot(visit: Visit) -> None:
 def test_an_sms_is_sent_and_a_menu_walked(
     visit: Visit, sim: ng.SimulatedGateway, tmp_path: Path
 ) -> None:
+    from playwright.sync_api import expect
+
     with Lab(tmp_path) as lab:
-        cells = (setup(sim), "ng.ComposePanel(gw)", "ng.UssdPanel(gw)")
-        write_notebook(lab.work / "panels.ipynb", *cells)
+        write_notebook(lab.work / "panels.ipynb", setup(sim), "ng.ComposePanel(gw)", MISSED)
         open_notebook(visit, lab, "panels.ipynb")
         run_all(visit)
+        transcript = visit.page.locator(".neogate-ussd-transcript")
+        expect(transcript).to_have_text("what the page missed")
         send_an_sms(visit, sim)
         walk_a_menu(visit, sim)
         walk_a_menu_by_keyboard(visit, sim)
