@@ -40,7 +40,7 @@ STYLE = """<style>
 .neogate-panel .neogate-row .widget-html { overflow: hidden; }
 .neogate-panel .neogate-plot { background: white; }
 :is([data-jp-theme-light="false"], .theme-dark) .neogate-panel .neogate-plot {
-  filter: invert(0.93) hue-rotate(180deg); }
+  filter: invert(0.93) hue-rotate(180deg) brightness(1.3); }
 .neogate-panel .neogate-unread { font-weight: 700; }
 .neogate-panel .neogate-table { border-collapse: collapse; width: 100%; line-height: 1.4;
   margin-top: 6px; }
