@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import secrets
 import socket
@@ -20,6 +21,13 @@ __all__ = ["dashboard"]
 
 _NEEDED = ("voila", "ipykernel")
 _WARNING = 30
+_HARMLESS = (
+    "dashboard.ipynb is not trusted",
+    "websocket_ping_timeout",
+    "'_xsrf' argument missing",
+    "403 POST /voila/api/shutdown/",
+)
+"""Words of warnings that no setting mends; where Voila's goodbye is refused, our page says one."""
 _EXTENSIONS = ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8")
 
 
@@ -69,6 +77,8 @@ def dashboard(
         }
     os.environ.update(served.order(demo=demo, folder=Path.cwd(), **connection))
     _check_free(port)
+    for logger in ("Voila", "tornado.general", "tornado.access"):
+        logging.getLogger(logger).addFilter(_alarming)
     token = secrets.token_urlsafe(24)
     address = f"http://127.0.0.1:{port}/?token={token}"
     typer.echo(f"Dashboard: {address}\nCtrl-C ends it.")
@@ -91,6 +101,11 @@ def dashboard(
             open_browser=browser,
             log_level=_WARNING,
         )
+
+
+def _alarming(record: logging.LogRecord) -> bool:
+    said = record.getMessage()
+    return not any(words in said for words in _HARMLESS)
 
 
 def _check_free(port: int) -> None:

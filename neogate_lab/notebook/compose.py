@@ -116,6 +116,7 @@ class ComposePanel(PortPanel):
         )
         self.text_field.add_class(f"{self.css_class}-text")
         self.counter = self._html("counter")
+        self.warning = self._html("warning", live=True)
         self.send_button = button(
             "Send", "Send this SMS once", f"{self.css_class}-send", button_style="primary"
         )
@@ -138,7 +139,9 @@ class ComposePanel(PortPanel):
         return [
             line(self.to_field, self.port_field, self.refresh_button),
             self.text_field,
-            widgets.HBox([self.counter, self.send_button], layout=foot),
+            widgets.HBox(
+                [widgets.VBox([self.counter, self.warning]), self.send_button], layout=foot
+            ),
         ]
 
     def _build_below(self) -> list[widgets.Widget]:
@@ -160,12 +163,13 @@ class ComposePanel(PortPanel):
         cost = gsm.segment(text)
         room = cost.capacity * max(cost.count, 1)
         warning = _warning(text, cost)
-        shown = f'<br><span class="neogate-warn">{as_html(warning)}</span>' if warning else ""
+        shown = f'<div class="neogate-text neogate-warn">{as_html(warning)}</div>'
+        self.warning.value = shown if warning else ""
         self.counter.value = (
-            f'<div role="status" aria-live="polite" class="neogate-text neogate-muted">'
+            f'<div class="neogate-text neogate-muted">'
             f"{_plural(len(text), 'character')} · "
             f"{_ENCODINGS[cost.encoding]} · {_plural(cost.count if text else 0, 'segment')} · "
-            f"{cost.units} of {room}{shown}</div>"
+            f"{cost.units} of {room}</div>"
         )
 
     def _edited(self) -> None:

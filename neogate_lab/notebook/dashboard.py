@@ -49,7 +49,7 @@ class Dashboard(Panel):
         self.layout.max_width = "1024px"
 
     def _build(self) -> list[widgets.Widget]:
-        self.connection = self._html("connection")
+        self.connection = self._html("connection", live=True)
         self.reconnect_button = button(
             "Reconnect", "Try again to connect, now", f"{self.css_class}-reconnect"
         )
@@ -109,7 +109,7 @@ class Dashboard(Panel):
         tone: Tone = "good" if state == "connected" else "bad"
         sign = {"good": "✓", "bad": "✗"}[tone]
         self.connection.value = (
-            f'<div role="status" aria-live="polite" class="neogate-text neogate-{tone}">'
+            f'<div class="neogate-text neogate-{tone}">'
             f'<i aria-hidden="true">{sign}</i> <b>{as_html(state)}</b></div>'
         )
 

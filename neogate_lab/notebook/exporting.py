@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.notebook.panel import Panel, button, text_field
-
-if TYPE_CHECKING:
-    from neogate_lab.gateway import Gateway
 
 __all__ = ["ExportRow"]
 
@@ -24,18 +20,16 @@ class ExportRow(widgets.HBox):  # type: ignore[misc]
     ----------
     panel : Panel
         Whose message line tells what became of it.
-    gw : Gateway
-        Whose rows.
     table : str
-        As `Gateway.export` takes it.
-    filters : callable
-        The filters of `Gateway.export`, asked for when the button is pressed.
+        What is exported, for the file's name.
+    chosen : callable
+        Asked on a press, it returns what writes the rows that are chosen then to a path.
     """
 
     def __init__(
-        self, panel: Panel, gw: Gateway, table: str, filters: Callable[[], dict[str, Any]]
+        self, panel: Panel, table: str, chosen: Callable[[], Callable[[str], Path | str]]
     ) -> None:
-        self._panel, self._gw, self._table, self._filters = panel, gw, table, filters
+        self._panel, self._chosen = panel, chosen
         self.path_field = text_field(
             "Export", f"{panel.css_class}-export", value=f"{table}.csv", placeholder=f"{table}.xlsx"
         )
@@ -53,7 +47,7 @@ class ExportRow(widgets.HBox):  # type: ignore[misc]
         self.path_field.disabled = self.write_button.disabled = not wanted
 
     def _write(self) -> None:
-        path, filters = self.path_field.value.strip(), self._filters()
+        path, write = self.path_field.value.strip(), self._chosen()
         if not path:
             raise InvalidRequest("give the file a name that ends in .csv, .parquet or .xlsx")
 
@@ -69,6 +63,4 @@ class ExportRow(widgets.HBox):  # type: ignore[misc]
 
         self.write_button.disabled = True
         self._panel._say("busy", "writing", path)
-        self._panel._in_thread(
-            lambda: self._gw.export(path, self._table, progress=False, **filters), then
-        )
+        self._panel._in_thread(lambda: write(path), then)

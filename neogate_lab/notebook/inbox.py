@@ -9,15 +9,16 @@ from weakref import WeakKeyDictionary
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
-from neogate_lab.errors import InvalidRequest
+from neogate_lab.history.export import export
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.notebook.exporting import ExportRow
-from neogate_lab.notebook.panel import as_html, button, line, table, text_field
+from neogate_lab.notebook.panel import Button, as_html, button, line, table, text_field
 from neogate_lab.notebook.ports import ALL, PortPanel
 from neogate_lab.times import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import pandas as pd
 
@@ -101,7 +102,7 @@ class InboxPanel(PortPanel):
         self._rows = [_Row(self, place) for place in range(PAGE)]
         self.list = widgets.VBox([row.box for row in self._rows])
         self.list.add_class(f"{self.css_class}-list")
-        self.count = self._html("count")
+        self.count = self._html("count", live=True)
         self.newer_button = button("Newer", "Show newer messages", f"{self.css_class}-newer")
         self.older_button = button("Older", "Show older messages", f"{self.css_class}-older")
         self.read_button = button(
@@ -110,13 +111,13 @@ class InboxPanel(PortPanel):
         self.newer_button.on_click(self._pressed(lambda: self._turn(-1)))
         self.older_button.on_click(self._pressed(lambda: self._turn(1)))
         self.read_button.on_click(self._pressed(self._mark_read))
-        self.message = self._html("message")
+        self.message = self._html("message", live=True)
         self.code_field = text_field(
             "Code", f"{self.css_class}-code", "200px", tooltip="The one-time code: select and copy"
         )
         # Not read-only, for then JupyterLab takes keys for commands; but what is typed is undone.
         self.code_field.observe(lambda change: self._show_code(), "value")
-        self.export_row = ExportRow(self, self._gw, "messages", self._export_filters)
+        self.export_row = ExportRow(self, "messages", self._chosen)
         self._draw()
         return [
             self.count,
@@ -225,14 +226,15 @@ class InboxPanel(PortPanel):
         self._seen.seen.add(self._open)
         self._filter(turn_back=False)
 
-    def _export_filters(self) -> dict[str, Any]:
-        port, sender, text = self._wanted()
-        if sender or text or self.unread_field.value:
-            raise InvalidRequest(
-                "a file holds whole ports: clear Sender, Text and unread only, or filter the "
-                "frame of gw.inbox()"
-            )
-        return {"since": self._since, "port": None if port == ALL else port}
+    def _chosen(self) -> Callable[[str], Path | str]:
+        wanted = {_id(sms) for sms in self._shown}
+
+        def write(path: str) -> Path | str:
+            frame = self._gw.inbox()
+            chosen = frame[frame["row_id"].isin(wanted)]
+            return export(chosen, path, "messages", progress=False)
+
+        return write
 
     # -- showing ---------------------------------------------------------------------------------
     def _draw(self) -> None:
@@ -250,9 +252,7 @@ class InboxPanel(PortPanel):
             "times in UTC",
             *([f"{hidden} filtered out"] if hidden else []),
         ]
-        self.count.value = (
-            f'<div role="status" class="neogate-text neogate-muted">{" · ".join(words)}</div>'
-        )
+        self.count.value = f'<div class="neogate-text neogate-muted">{" · ".join(words)}</div>'
         self._show_message()
 
     def _show_message(self) -> None:
@@ -288,7 +288,7 @@ class _Row:
 
     def __init__(self, panel: InboxPanel, place: int) -> None:
         self._panel = panel
-        self.button = widgets.Button(
+        self.button = Button(
             tooltip="Open this message", layout=widgets.Layout(width="158px", flex="0 0 auto")
         )
         self.button.add_class(f"{panel.css_class}-open")

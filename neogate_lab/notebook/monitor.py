@@ -16,6 +16,9 @@ from neogate_lab.notebook.panel import as_html, button, line, table, text_field
 from neogate_lab.notebook.ports import ALL, PortPanel, dbm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     import pandas as pd
 
     from neogate_lab.gateway import Gateway
@@ -33,6 +36,9 @@ _SHARE = 0.2
 
 _TAIL = 4096
 """So many of the newest rows hold the last one of each port, 32 of them at most."""
+
+_FEW = 8
+"""So many ports or labels are named in the words that stand for the picture."""
 
 _WINDOWS = {
     "10 minutes": timedelta(minutes=10),
@@ -123,11 +129,14 @@ class SignalPanel(PortPanel):
         )
         self.plot.add_class(f"{self.css_class}-plot")
         self.plot.add_class("neogate-plot")
+        self.plot_words = self._html("words")
+        self.plot_words.add_class("neogate-plot-words")
+        self.plot_words.layout.display = "none"  # it is the picture's alternative text
         self.values = self._html("values")
-        self.export_row = ExportRow(self, self._gw, "signal", self._export_filters)
+        self.export_row = ExportRow(self, "signal", self._chosen)
         self._adopt()
         self._update_controls()
-        return [self.plot, self.values, self.export_row]
+        return [self.plot, self.plot_words, self.values, self.export_row]
 
     def _begin(self) -> None:
         super()._begin()
@@ -201,9 +210,10 @@ class SignalPanel(PortPanel):
         self._say("busy", doing)
         self._in_thread(work, then)
 
-    def _export_filters(self) -> dict[str, Any]:
-        port = self.port_field.value or ALL
-        return {"since": self.window_field.value, "port": None if port == ALL else port}
+    def _chosen(self) -> Callable[[str], Path | str]:
+        since, port = self.window_field.value, self.port_field.value or ALL
+        ports = None if port == ALL else port
+        return lambda path: self._gw.export(path, "signal", progress=False, since=since, port=ports)
 
     # -- looking, on a worker thread -------------------------------------------------------------
     def _look(self) -> float:
@@ -225,7 +235,8 @@ class SignalPanel(PortPanel):
         if len(recent) < len(rows) / 2:
             self._live_window = timedelta(0)  # mostly too old by now: read anew
         rows = recent if port == ALL else recent[(recent["port"] == port).fillna(False)]
-        self._show(_values(rows), _picture(rows) if len(rows) else b"")
+        picture, words = (_picture(rows), _described(rows)) if len(rows) else (b"", "")
+        self._show(_values(rows), picture, words)
         self._drawn = state
         return max(LOOK, (time.perf_counter() - before) * (1 / _SHARE - 1))
 
@@ -240,13 +251,13 @@ class SignalPanel(PortPanel):
         elif earlier is not None:
             self._say("plain", "ended", earlier.name)
 
-    def _show(self, values: str, picture: bytes) -> None:
+    def _show(self, values: str, picture: bytes, words: str) -> None:
         with self._lock:
             self._known.set()
             if self._retired:
                 return
             self.values.value = values
-            self.plot.value = picture
+            self.plot.value, self.plot_words.value = picture, as_html(words)
             self.plot.layout.display = "" if picture else "none"
 
 
@@ -285,6 +296,23 @@ def _picture(rows: pd.DataFrame) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
+
+
+def _described(rows: pd.DataFrame) -> str:
+    """What the picture shows, for who can't see it."""
+    ports = sorted(rows["port"].dropna().unique())
+    named = ", ".join(map(str, ports)) if len(ports) <= _FEW else f"{ports[0]} to {ports[-1]}"
+    which = f"port{'s' if len(ports) > 1 else ''} {named}"
+    first, last = rows["time"].min(), rows["time"].max()
+    signal = rows["rssi_dbm"].dropna()
+    span = f"{dbm(int(signal.min()))} to {dbm(int(signal.max()))}" if len(signal) else "no values"
+    labels = [str(label) for label in rows["label"].dropna().unique() if label]
+    shown = [*labels[:_FEW], *(["others"] if len(labels) > _FEW else [])]
+    under = f", labelled {', '.join(shown)}" if shown else ""
+    return (
+        f"Signal of {which} from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC: "
+        f"{span}{under}. The last values are in the table below."
+    )
 
 
 def _values(rows: pd.DataFrame) -> str:

@@ -17,6 +17,7 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 import traitlets
 
 from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateError
+from neogate_lab.notebook import front
 
 if TYPE_CHECKING:
     from neogate_lab.gateway import Gateway
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LABEL_WIDTH",
+    "Button",
     "Panel",
     "Tone",
     "among",
@@ -51,42 +53,6 @@ _NO_WIDGETS = (
 )
 _VISIBLE = {code: chr(0x2400 + code) for code in range(32) if code not in (9, 10)}
 _VISIBLE |= {0x7F: "\u2421"} | dict.fromkeys((*range(128, 160), *range(55296, 57344)), "�")
-
-_STYLE = """<style>
-.neogate-panel .widget-label { text-align: left; }
-.neogate-panel .neogate-title { font-weight: 600; line-height: 1.4; margin-bottom: 6px; }
-.neogate-panel .neogate-text { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.4; }
-.neogate-panel .neogate-muted { font-weight: 400; color: var(--jp-ui-font-color2, inherit); }
-.neogate-panel .neogate-good :is(b, i) { color: #1b5e20;
-  color: color-mix(in srgb, var(--jp-success-color1, green) 70%, var(--jp-ui-font-color0, #000)); }
-.neogate-panel .neogate-bad :is(b, i) { color: #b71c1c;
-  color: color-mix(in srgb, var(--jp-error-color1, red) 70%, var(--jp-ui-font-color0, #000)); }
-.neogate-panel .neogate-warn { color: #7a4b00;
-  color: color-mix(in srgb, var(--jp-warn-color1, orange) 55%, var(--jp-ui-font-color0, #000)); }
-.neogate-panel :is(button, input, select, textarea):focus-visible {
-  outline: 2px solid var(--jp-ui-font-color0, #000) !important; outline-offset: 1px !important; }
-.neogate-panel .neogate-dashboard-tabs > .lm-TabBar .lm-TabBar-tab {
-  color: var(--jp-ui-font-color1, inherit); }
-.neogate-panel .neogate-text i { font-style: normal; }
-.neogate-panel .neogate-answer { padding: 6px 12px; border-left: 3px solid
-  var(--jp-border-color1, #999); }
-.neogate-panel .neogate-row { border-top: 1px solid var(--jp-border-color2, #ddd); }
-.neogate-panel .neogate-preview { white-space: nowrap; overflow: hidden; text-overflow: ellipsis;
-  line-height: 28px; }
-.neogate-panel .neogate-row .widget-html { overflow: hidden; }
-.neogate-panel .neogate-plot { background: white; }
-:is([data-jp-theme-light="false"], .theme-dark) .neogate-panel .neogate-plot {
-  filter: invert(0.93) hue-rotate(180deg); }
-.neogate-panel .neogate-unread { font-weight: 700; }
-.neogate-panel .neogate-table { border-collapse: collapse; width: 100%; line-height: 1.4;
-  margin-top: 6px; }
-.neogate-panel .neogate-table :is(th, td) { padding: 4px 14px 4px 0; text-align: left;
-  vertical-align: top; white-space: nowrap; border-top: 1px solid var(--jp-border-color2, #ddd); }
-.neogate-panel .neogate-table th { font-weight: 400; border-top: none;
-  color: var(--jp-ui-font-color2, inherit); }
-.neogate-panel .neogate-table td:last-child { width: 100%; white-space: pre-wrap;
-  overflow-wrap: anywhere; }
-</style>"""
 
 _place: ContextVar[str] = ContextVar("place", default="")
 
@@ -140,9 +106,20 @@ def text_field(description: str, css_class: str, width: str = "300px", **more: A
     return field
 
 
-def button(description: str, tooltip: str, css_class: str, **more: Any) -> widgets.Button:
+class Button(widgets.Button):  # type: ignore[misc]
+    """A button that keeps the focus while it can't be pressed: one that is disabled drops it."""
+
+    disabled = traitlets.Bool(False)  # what the page gets instead is a class
+    """Whether a press does nothing."""
+
+    @traitlets.observe("disabled")
+    def _dim(self, change: object) -> None:
+        (self.add_class if self.disabled else self.remove_class)(front.OFF)
+
+
+def button(description: str, tooltip: str, css_class: str, **more: Any) -> Button:
     """A button of words alone: icons would need a font that not every page has."""
-    made = widgets.Button(
+    made = Button(
         description=description,
         tooltip=tooltip,
         layout=widgets.Layout(width="auto", min_width="76px"),
@@ -209,15 +186,19 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         self._known = threading.Event()
         self._held: dict[widgets.Button, tuple[int, float, Callable[[], None]]] = {}
         self._wake: asyncio.Event | None = None
-        self.status_line = self._html("status")
+        self.status_line = self._html("status", live=True)
+        self.status_line.add_class("neogate-message")
         self._prepare(port)
         heading = self._html("heading")
         heading.value = (
-            f'{_STYLE}<div class="neogate-title">{self.title} '
+            f'{front.PAGE}<div class="neogate-title">{self.title} '
             f'<span class="neogate-muted">{as_html(gw.name)}</span></div>'
         )
+        hello = button("", "", front.HELLO)
+        hello.layout.display = "none"
+        hello.on_click(lambda _: self._tell_all())
         super().__init__(
-            [heading, *self._build(), self.status_line, *self._build_below()],
+            [heading, hello, *self._build(), self.status_line, *self._build_below()],
             layout=widgets.Layout(width="100%", max_width="760px", padding="8px 0"),
         )
         self.add_class("neogate-panel")
@@ -243,7 +224,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
             hint = f"{_NO_WIDGETS} {self._instead()}"
             data["text/plain"] = f"{self!r}\n{hint}"
             data["text/html"] = (
-                f'<div class="neogate-panel">{_STYLE}<p><b>{self.title}</b> '
+                f'<div class="neogate-panel">{front.STYLE}<p><b>{self.title}</b> '
                 f"{as_html(self._gw.name)}</p>{self._snapshot()}<p>{html.escape(hint)}</p></div>"
             )
         return bundle
@@ -275,9 +256,12 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         """Enable what may be pressed now; called after every change of state."""
         raise NotImplementedError
 
-    def _html(self, name: str) -> widgets.HTML:
+    def _html(self, name: str, *, live: bool = False) -> widgets.HTML:
+        """Make a place for HTML; a live one is read out to who can't see that it changes."""
         made = widgets.HTML(layout=widgets.Layout(margin="2px", width="auto"))
         made.add_class(f"{self.css_class}-{name}")
+        if live:
+            made.add_class(front.LIVE)
         return made
 
     def _say(self, tone: Tone, status: str, words: str = "") -> None:
@@ -285,8 +269,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         sign = f'<i aria-hidden="true">{_SIGNS[tone]}</i> ' if _SIGNS[tone] else ""
         after = f" {as_html(words)}" if words else ""
         self.status_line.value = (
-            f'<div role="status" aria-live="polite" class="neogate-text neogate-{tone}">'
-            f"{sign}<b>{as_html(status)}</b>{after}</div>"
+            f'<div class="neogate-text neogate-{tone}">{sign}<b>{as_html(status)}</b>{after}</div>'
         )
 
     def _say_error(self, error: BaseException) -> None:
@@ -301,7 +284,6 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         """Make a button's callback; ipywidgets would swallow what `act` raises."""
 
         def pressed(button: widgets.Button) -> None:
-            # A second press may be on its way here before the first has disabled the button.
             with self._lock:
                 if self._retired or button.disabled:
                     return
@@ -312,8 +294,12 @@ class Panel(widgets.VBox):  # type: ignore[misc]
 
         return pressed
 
-    def _pressed_when_typed(self, button: widgets.Button, act: Callable[[], None]) -> None:
+    def _pressed_when_typed(
+        self, button: Button, act: Callable[[], None], entered: widgets.Text | None = None
+    ) -> None:
         """Have a button `act` on what the fields hold, and wait for what is still on its way here.
+
+        Enter in the field `entered` presses it, too.
 
         A page holds back what is typed while an earlier letter is under way, and each widget's
         messages may take a way of their own; a press overtakes them. So a press from a page has
@@ -321,12 +307,13 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         """
         pressed = self._pressed(act)
 
-        def told(_: widgets.Button, content: Mapping[str, object], buffers: object) -> None:
+        def told(_: widgets.Widget, content: Mapping[str, object], buffers: object) -> None:
             with self._lock:
                 earlier = self._held.get(button)
                 # A page that went away for good must not hold its button for ever.
                 again = earlier is not None and time.monotonic() - earlier[1] < _STALE
-                if content.get("event") != "click" or again or button.disabled or self._retired:
+                press = content.get("event") in ("click", "submit")
+                if not press or again or button.disabled or self._retired:
                     return
                 self._say("busy", "waiting", "for what was typed last")
                 self._held[button] = (self.asked + 1, time.monotonic(), lambda: pressed(button))
@@ -336,6 +323,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         button.on_click(pressed)  # by a program, which sets the fields itself
         button.on_msg(button._handle_button_msg, remove=True)
         button.on_msg(told)
+        if entered is not None:
+            entered.on_msg(told)
 
     def _have_answer(self, field: widgets.Widget) -> widgets.Widget:
         field.add_traits(answered=traitlets.Int(0).tag(sync=True))
@@ -354,6 +343,15 @@ class Panel(widgets.VBox):  # type: ignore[misc]
                     act()
                 else:
                     self._say("bad", "not done", "the page was away for too long; press it again")
+
+    def _tell_all(self) -> None:
+        """Send everything again, for a page misses what changes while it loads."""
+        with self._lock:
+            for widget in [*_inside(self, panels=False), self]:
+                # What is typed on a page may be newer.
+                typed = {"value", "answered"} if _is_field(widget) else set()
+                widget.send_state(set(widget.keys) - typed)
+                widget.layout.send_state()
 
     def _ask(
         self,
@@ -457,10 +455,12 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         super().close()
 
 
-def _inside(box: widgets.Box) -> list[widgets.Widget]:
+def _inside(box: widgets.Box, *, panels: bool = True) -> list[widgets.Widget]:
     found: list[widgets.Widget] = []
     for child in box.children:
-        found += [*_inside(child), child] if isinstance(child, widgets.Box) else [child]
+        if panels or not isinstance(child, Panel):
+            inner = _inside(child, panels=panels) if isinstance(child, widgets.Box) else []
+            found += [*inner, child]
     return found
 
 

@@ -12,6 +12,7 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.notebook.panel import (
+    Button,
     Tone,
     as_html,
     button,
@@ -134,7 +135,7 @@ class UssdPanel(PortPanel):
             "Wait no longer; a USSD that was sent can't be cancelled",
             f"{self.css_class}-stop",
         )
-        self._pressed_when_typed(self.send_button, self._dial)
+        self._pressed_when_typed(self.send_button, self._dial, self.code_field)
         self.stop_button.on_click(self._pressed(self._stop_waiting))
         return [
             line(self.code_field, self.preset_field),
@@ -142,7 +143,7 @@ class UssdPanel(PortPanel):
         ]
 
     def _build_below(self) -> list[widgets.Widget]:
-        self.answer = self._html("answer")
+        self.answer = self._html("answer", live=True)
         self.choices = widgets.VBox(
             layout=widgets.Layout(align_items="flex-start", margin="0 0 0 10px")
         )
@@ -157,7 +158,7 @@ class UssdPanel(PortPanel):
         )
         self.transcript = self._html("transcript")
         self.choices.add_class(f"{self.css_class}-choices")
-        self._pressed_when_typed(self.reply_button, self._reply)
+        self._pressed_when_typed(self.reply_button, self._reply, self.reply_field)
         self.leave_button.on_click(self._pressed(self._leave))
         self._menu = widgets.VBox(
             [self.choices, line(self.reply_field, self.reply_button, self.leave_button)]
@@ -174,10 +175,9 @@ class UssdPanel(PortPanel):
         # A menu belongs to the port that opened it.
         self.port_field.disabled = self.refresh_button.disabled = not idle or in_menu
         self._menu.layout.display = "" if in_menu else "none"
-        for control in (self.reply_field, self.reply_button, self.leave_button):
+        self.reply_field.disabled = self._retired
+        for control in (self.reply_button, self.leave_button, *self.choices.children):
             control.disabled = not (idle and in_menu)
-        for choice in self.choices.children:
-            choice.disabled = not (idle and in_menu)
 
     def _instead(self) -> str:
         return 'gw.ussd("*100#", port=1) and gw.ussd_session(port=1) do without.'
@@ -331,9 +331,9 @@ class UssdPanel(PortPanel):
         for choice in earlier:
             choice.close()
 
-    def _choice(self, key: str, text: str) -> widgets.Button:
+    def _choice(self, key: str, text: str) -> Button:
         # A button's description is set as text, neither HTML nor TeX.
-        button = widgets.Button(
+        button = Button(
             description=f"{key}  {text}",
             tooltip=f"Answer {key}",
             layout=widgets.Layout(width="auto", max_width="100%"),

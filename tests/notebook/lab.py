@@ -328,7 +328,11 @@ def wait_for_kernel(visit: Visit, lab: Lab, name: str) -> None:
             kernel["execution_state"] == "idle" and kernel["connections"] for kernel in kernels
         )
 
-    visit.until(ready)
+    try:
+        visit.until(ready)
+    except AssertionError as late:
+        visit.picture("no-kernel", "body")
+        raise AssertionError(f"{late}: {lab.sessions()}\n{visit.complaints}\n{lab.log()}") from None
 
 
 def run_all(visit: Visit) -> None:

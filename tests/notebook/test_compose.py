@@ -180,7 +180,7 @@ def test_the_history_shows_text_as_text(gw: ng.Gateway) -> None:
     ],
 )
 def test_what_makes_it_dear_is_told_before(text: str, warning: str, gw: ng.Gateway) -> None:
-    shown = written(gw, text).counter.value
+    shown = written(gw, text).warning.value
     assert warning in shown
     assert bool(warning) == ("neogate-warn" in shown)
 

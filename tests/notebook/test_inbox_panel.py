@@ -124,9 +124,11 @@ def test_what_is_chosen_is_exported(
     row.path_field.value = str(tmp_path / "inbox.doc")
     row.write_button.click()
     until(lambda: "no known format" in panel.status_line.value)
-    panel.text_field.value = "1"
+    receive(sim, panel, "balance 5")
+    panel.text_field.value, row.path_field.value = "BALANCE", str(tmp_path / "inbox.parquet")
     row.write_button.click()
-    assert "a file holds whole ports" in panel.status_line.value
+    until(lambda: "<bdi>written</bdi>" in panel.status_line.value)
+    assert list(ng.read_parquet(tmp_path / "inbox.parquet").text) == ["balance 5"]
 
 
 def test_a_closed_gateway_says_so_by_itself(gw: ng.Gateway) -> None:

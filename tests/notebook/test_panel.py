@@ -151,6 +151,19 @@ def test_closing_takes_every_widget_out(make: type[Panel], gw: ng.Gateway) -> No
     }
 
 
+@every_panel
+def test_a_button_that_can_not_be_pressed_keeps_the_focus(
+    make: type[Panel], gw: ng.Gateway
+) -> None:
+    button = make(gw).refresh_button
+    until(lambda: not button.disabled)
+    button.disabled = True
+    assert "disabled" not in button.get_state()  # which would drop it
+    assert "neogate-off" in button._dom_classes
+    button.disabled = False
+    assert "neogate-off" not in button._dom_classes
+
+
 def press_on_the_page(button: widgets.Button) -> None:
     button._handle_custom_msg({"event": "click"}, [])
 
@@ -160,6 +173,25 @@ def answer(panel: Panel, number: int, **values: str) -> None:
     for field in panel._fields:
         value = values.get(field.description)
         field.set_state({"answered": number} | ({} if value is None else {"value": value}))
+
+
+@every_panel
+def test_a_page_that_comes_is_told_what_it_missed_but_not_what_is_typed(
+    make: type[Panel], gw: ng.Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = make(gw)
+    until(panel._known.is_set)
+    told: dict[widgets.Widget, set[str]] = {}
+    monkeypatch.setattr(
+        widgets.Widget, "send_state", lambda widget, key=None: told.update({widget: set(key or ())})
+    )
+    hello = next(child for child in panel.children if "neogate-hello" in child._dom_classes)
+    press_on_the_page(hello)
+    assert "value" in told[panel.status_line]
+    assert "_options_labels" in told[panel.port_field]
+    assert panel.port_field.layout in told
+    assert "_dom_classes" in told[panel.refresh_button]
+    assert not any({"value", "answered"} & told[field] for field in panel._fields)
 
 
 @pytest.fixture

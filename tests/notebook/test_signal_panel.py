@@ -84,8 +84,23 @@ def test_one_port_and_a_time_can_be_chosen(gw: ng.Gateway) -> None:
     until(lambda: panel.values.value.count("<tr>") == 5)
     panel.port_field.value = 2
     until(lambda: panel.values.value.count("<tr>") == 2)
+    until(lambda: "Signal of port 2 from" in panel.plot_words.value)
     panel.window_field.value = timedelta(days=7)
     until(lambda: panel._live_window == timedelta(days=7))
+
+
+def test_the_picture_is_told_in_words_too(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
+    for port, value in ((1, 20), (2, 5), (3, 10)):
+        sim.set_signal(port, value)
+    gw.sample()
+    survey = gw.survey(every="0.5s", label="roof <b>", progress=False)
+    panel = signal(gw)
+    until(lambda: "labelled roof &lt;b&gt;" in panel.plot_words.value)
+    survey.stop()
+    words = panel.plot_words.value
+    assert "Signal of ports 1, 2, 3, 4 from 20" in words
+    assert "UTC: −103 dBm to −73 dBm" in words
+    assert panel.plot_words.layout.display == "none"
 
 
 def test_what_can_not_be_started_is_told(gw: ng.Gateway) -> None:

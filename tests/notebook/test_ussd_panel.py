@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipywidgets as widgets
 import pytest
 
 import neogate_lab as ng
@@ -57,6 +58,29 @@ def test_the_button_waits_for_the_answer(gw: ng.Gateway, sim: ng.SimulatedGatewa
     sim.thaw()
     answered(panel)
     assert panel.transcript.value.count("<bdi>*100#</bdi>") == 1
+
+
+def test_enter_dials_and_replies_with_what_was_typed_last(
+    gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    panel = ng.UssdPanel(gw, port=1)
+    until(lambda: len(panel.port_field.options) == 4)
+
+    def enter(field: widgets.Text, value: str) -> None:
+        for other in panel._fields:
+            other.set_state({"answered": panel.asked})
+        field._handle_custom_msg({"event": "submit"}, [])
+        assert "for what was typed last" in panel.status_line.value
+        for other in panel._fields:
+            late = {"value": value} if other is field else {}
+            other.set_state({"answered": panel.asked, **late})
+        assert panel.send_button.disabled
+        answered(panel)
+
+    enter(panel.code_field, "*101#")
+    assert menu_shown(panel)
+    enter(panel.reply_field, "1")
+    assert list(gw.ussd_log().code) == ["*101#", "1"]
 
 
 def test_a_menu_in_ucs2_is_walked_by_its_buttons(gw: ng.Gateway) -> None:
