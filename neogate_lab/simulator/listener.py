@@ -21,6 +21,9 @@ T = TypeVar("T")
 _SLICE = 0.25
 """Seconds: waits are cut into slices because some platforms notice an interrupt only between."""
 
+_LAST_TURNS = 5
+"""Turns of the loop from a connection's arrival until it is taken, or closed, at most."""
+
 
 def _words(error: OSError) -> str:
     """The system's words: asyncio wraps them in its own."""
@@ -175,7 +178,7 @@ class Listener:
         self._loop, self._stopping = loop, stopping
         ready.set_result(None)
         await stopping.wait()
-        self._close_listener()
+        await self._close_listener()
         if background is not None:
             background.cancel()
         for session in tuple(self._served.values()):
@@ -186,10 +189,16 @@ class Listener:
         await asyncio.sleep(0)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, self.host, self.port)
+        self._server = await asyncio.start_server(
+            self._accept, self.host, self.port, start_serving=False
+        )
         self.port = self._server.sockets[0].getsockname()[1]
+        await self._server.start_serving()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:  # it came just before nobody was to come any more
+            writer.transport.abort()
+            return
         session = Session(self._hub, reader, writer)
         self._hub.live.add(session)
         task = asyncio.get_running_loop().create_task(session.run())
@@ -198,16 +207,22 @@ class Listener:
         task.add_done_callback(self._served.pop)
         self._activity.notify()
 
-    def _close_listener(self) -> None:
+    async def _close_listener(self) -> None:
         if self._reopening is not None:
             self._reopening.cancel()
             self._reopening = None
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        server, self._server = self._server, None
+        if server is not None:
+            # A server that is closed while somebody is on the way in leaves his socket open.
+            with contextlib.suppress(NotImplementedError):  # Windows
+                for each in server.sockets:
+                    asyncio.get_running_loop().remove_reader(each)
+            for _ in range(_LAST_TURNS):
+                await asyncio.sleep(0)
+            server.close()
 
     async def _reboot(self, down: float) -> None:
-        self._close_listener()
+        await self._close_listener()
         for session in tuple(self._hub.live):
             session.drop(reset=False)
         self._hub.reset()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import asyncio
 import errno
+import gc
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -185,3 +187,27 @@ def test_a_loop_that_can_not_be_made_is_an_error_and_no_endless_wait(
             pool.submit(sim.start).result(10)
     with sim:
         assert sim.port > 0
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_connection_that_comes_while_it_stops_is_closed(turns: int) -> None:
+    simulator = SimulatedGateway().start()
+    listener = simulator._listener
+
+    def come_then_stop() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.create_connection((simulator.host, simulator.port)):
+            pass  # the kernel takes it, the loop will hear of it, and find that it is over
+
+        def later(turns: int) -> None:
+            if turns:
+                loop.call_soon(later, turns - 1)
+            else:
+                assert listener._stopping is not None
+                listener._stopping.set()
+
+        later(turns)
+
+    listener.call(come_then_stop)
+    simulator.stop()
+    gc.collect()  # what was left open warns, and fails the test
