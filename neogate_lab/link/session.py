@@ -79,6 +79,12 @@ class _Request:
     deadline: asyncio.TimerHandle | None = None
 
 
+def _written(address: tuple[Any, ...]) -> str:
+    """An address as text, with the interface that a link-local one of IPv6 is at."""
+    scope = address[3] if len(address) > 3 else 0
+    return f"{address[0]}%{scope}" if scope else str(address[0])
+
+
 async def _addresses(host: str, port: int) -> list[str]:
     """The addresses of a name.
 
@@ -103,7 +109,7 @@ async def _addresses(host: str, port: int) -> list[str]:
         failure: Exception | None = None
         try:
             infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            addresses = list(dict.fromkeys(str(info[4][0]) for info in infos))
+            addresses = list(dict.fromkeys(_written(info[4]) for info in infos))
         except Exception as error:  # noqa: BLE001 - raised where it is waited for
             failure = error
         with contextlib.suppress(RuntimeError):  # the loop has ended
@@ -236,8 +242,11 @@ class Session(asyncio.Protocol):
     async def _connect(self, host: str, port: int) -> None:
         *others, last = await _addresses(host, port)
         for address in others:
-            with contextlib.suppress(OSError):
+            try:
                 await self._loop.create_connection(lambda: self, address, port)
+            except OSError as error:
+                logger.debug("%s: nothing at %s: %s", self._where, address, error)
+            else:
                 return
         await self._loop.create_connection(lambda: self, last, port)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -89,14 +90,37 @@ async def test_of_several_addresses_of_a_name_one_that_answers_is_taken(
         await turn()
 
 
+async def test_a_link_local_address_of_a_name_keeps_its_interface(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = []
+
+    async def connect(_: object, host: str, port: int) -> None:
+        tried.append(host)
+        raise OSError("not here")
+
+    found = [(socket.AF_INET6, 0, 0, "", ("fe80::1", 5038, 0, scope)) for scope in (3, 0)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect)
+    with pytest.raises(Unreachable, match="not here"):
+        await Opened().open(5038, host="gateway.local")
+    assert tried == ["fe80::1%3", "fe80::1"]
+
+
 def test_a_lookup_that_hangs_holds_up_no_loop_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers.wait(60) and [])
+
+    def connect() -> None:
+        with asyncio.Runner() as runner:
+            runner.run(Opened().open(5038, host="gateway.example", connect_timeout=0.05))
+
+    # In a thread, for the main thread's loop is pytest's, and perhaps nest_asyncio's.
     with (
-        asyncio.Runner() as runner,  # closes its loop, also where nest_asyncio replaces asyncio.run
+        ThreadPoolExecutor(1) as pool,
         pytest.raises(Unreachable, match="did not accept a connection within"),
     ):
-        runner.run(Opened().open(5038, host="gateway.example", connect_timeout=0.05))
+        pool.submit(connect).result(10)
     (lookup,) = [each for each in threading.enumerate() if each.name == "neogate-resolver"]
     assert lookup.daemon  # nor the interpreter
     answers.set()
