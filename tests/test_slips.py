@@ -65,7 +65,8 @@ def gw() -> Iterator[ng.Gateway]:
         (lambda gw: gw.survey(duration="2000w"), "duration must be .* below 1e9, not 12096"),
         (lambda gw: gw.survey("10"), "not '10', which has no unit"),
         (lambda gw: ng.describe("sgnal"), "there is no table 'sgnal'; there are signal"),
-        (lambda gw: ng.describe(5), "there is no table 5"),
+        (lambda gw: ng.describe(gw.spans()), 'name of a table, such as "signal", not DataFrame$'),
+        (lambda gw: ng.parse_balance(100), r"takes text, such as \.text of an answer, not int$"),
     ],
 )
 def test_a_slip_is_told_in_words(gw: ng.Gateway, slip: Callable[[Any], object], words: str) -> None:

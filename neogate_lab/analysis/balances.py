@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.frames import frame_of
 from neogate_lab.history.schema import VIEWS
 
@@ -133,11 +134,20 @@ def parse_balance(text: str) -> Balance | None:
     Balance or None
         None when the text tells no balance.
 
+    Raises
+    ------
+    InvalidRequest
+        It is not text.
+
     Examples
     --------
     >>> parse_balance("Ваш баланс: -1 234,50 руб.")
     Balance(amount=Decimal('-1234.50'), currency='RUB')
     """
+    if not isinstance(text, str):
+        raise InvalidRequest(
+            f"parse_balance() takes text, such as .text of an answer, not {type(text).__name__}"
+        )
     plain = _plain(text)
     best: tuple[int, Balance] | None = None
     for match in _NUMBER.finditer(plain):

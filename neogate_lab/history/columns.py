@@ -43,7 +43,7 @@ def describe(table: str | None = None) -> pd.DataFrame:
     Raises
     ------
     InvalidRequest
-        There is no such table.
+        There is no such table, or `table` is not a name.
     """
     import pandas as pd
 
@@ -58,7 +58,11 @@ def describe(table: str | None = None) -> pd.DataFrame:
             }
         )
         return frame.set_index("table")
-    found = everything.get(ALIASES.get(table, table)) if isinstance(table, str) else None
+    if not isinstance(table, str):
+        raise InvalidRequest(
+            f'describe() takes the name of a table, such as "signal", not {type(table).__name__}'
+        )
+    found = everything.get(ALIASES.get(table, table))
     if found is None:
         raise InvalidRequest(
             f"there is no table {table!r}; there are {', '.join([*everything, *ALIASES])}"
