@@ -12,8 +12,7 @@ from neogate_lab.errors import NeogateError
 __all__ = ["NOTEBOOK", "PAGE", "order", "show"]
 
 PAGE = Path(__file__).parent / "page"
-"""A Jupyter data folder: the notebook, the template that asks no other machine, and the kernel,
-which keeps its warnings to itself: that it talks in clear over this machine's own loopback."""
+"""A Jupyter data folder: the notebook, the template that asks no other machine, and the kernel."""
 
 NOTEBOOK = PAGE / "dashboard.ipynb"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import neogate_lab
+from neogate_lab.notebook.served import PAGE
 from tests.support import missing
 
 __all__ = ["Kernel", "Reply", "environment", "start_kernel"]
@@ -96,15 +97,21 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def start_kernel(home: Path) -> AsyncIterator[Kernel]:
-    """Start a kernel of this very Python, its working directory `home`."""
+async def start_kernel(home: Path, name: str = "python3") -> AsyncIterator[Kernel]:
+    """Start a kernel of this very Python, its working directory `home`; or the page's "neogate"."""
     for module in ("jupyter_client", "ipykernel"):
         if find_spec(module) is None:
             missing(f"{module}: pip install 'neogate-lab[test]'")
+    from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
 
-    # Unix sockets: no port that another test could take meanwhile.
-    manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=str(home / "kernel"))
+    manager = AsyncKernelManager(
+        kernel_name=name,
+        kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(PAGE / "kernels")]),
+        # Unix sockets: no port that another test could take meanwhile.
+        transport="ipc",
+        ip=str(home / "kernel"),
+    )
     await manager.start_kernel(cwd=str(home), env=environment(home))
     client = manager.client()
     try:

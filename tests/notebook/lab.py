@@ -96,6 +96,9 @@ class _Server:
         A folder for everything it writes; its working directory is ``home/work``.
     """
 
+    interrupts: tuple[float, ...] = (0.2, 10)
+    """Seconds after each SIGINT: the first asks, the second is the answer; kernels end with it."""
+
     def __init__(self, home: Path) -> None:
         self.work = home / "work"
         self._token = secrets.token_hex(16)
@@ -142,6 +145,11 @@ class _Server:
             raise
         return self
 
+    @property
+    def status(self) -> int | None:
+        """Its exit status, once it has ended."""
+        return self._process.poll()
+
     def log(self) -> str:
         """What it said."""
         return self._log.read_text()
@@ -153,10 +161,8 @@ class _Server:
             return False
 
     def __exit__(self, *_: object) -> None:
-        # The first SIGINT asks, the second is the answer; the server then ends its kernels itself.
         for number, patience in (
-            (signal.SIGINT, 0.2),
-            (signal.SIGINT, 10),
+            *((signal.SIGINT, patience) for patience in self.interrupts),
             (signal.SIGTERM, 5),
             (signal.SIGKILL, 5),
         ):
@@ -223,6 +229,8 @@ class Board(_Server):
     **variables : str
         Environment that it gets besides.
     """
+
+    interrupts = (15,)
 
     def __init__(self, home: Path, *arguments: str, **variables: str) -> None:
         super().__init__(home)

@@ -145,3 +145,11 @@ async def test_no_verb_of_a_gateway_breaks_by_nested_loops(kernel: Kernel) -> No
     # A loop thread that is started after the patch works as well.
     await kernel.run("gw.close()", "gw = ng.demo()", "assert len(gw.spans()) == 4")
     assert await kernel.run("gw.close(); print(left(before))") == "[set(), set(), set()]\n"
+
+
+async def test_the_kernel_of_the_page_is_not_cut_short(tmp_path: Path) -> None:
+    async with start_kernel(tmp_path, "neogate") as kernel:
+        asked = kernel.ask("import os, time; print('asked'); time.sleep(1); print('done')")
+        await kernel.wait(asked, text="asked")
+        await kernel.manager.interrupt_kernel()  # as Voila does before it ends a kernel
+        assert (await kernel.wait(asked)).text == "done\n"
