@@ -77,9 +77,6 @@ class Dashboard(Panel):
         self._show_state()
         return [self.tabs]
 
-    def _begin(self) -> None:
-        self._keep_up(self._look)
-
     def _update_controls(self) -> None:
         self.reconnect_button.disabled = self._busy or self._retired
 

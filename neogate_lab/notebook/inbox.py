@@ -133,7 +133,6 @@ class InboxPanel(PortPanel):
         self._say("busy", "reading")
         self._undo = self._gw._listen(self._arrived)
         self._in_thread(lambda: _messages_of(self._gw.inbox(since=self._since)), self._take)
-        self._keep_up(lambda: 3600.0)  # what tells that the gateway was closed
 
     def _update_controls(self) -> None:
         alive = not self._retired

@@ -142,7 +142,6 @@ class SignalPanel(PortPanel):
         super()._begin()
         if self._survey is not None:
             self._say("good", "measuring", self._survey.name)
-        self._keep_up(self._look)
 
     def _instead(self) -> str:
         return "gw.survey(), gw.signal() and survey.plot() do without."

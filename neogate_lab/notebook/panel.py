@@ -235,6 +235,11 @@ class Panel(widgets.VBox):  # type: ignore[misc]
 
     def _begin(self) -> None:
         """Ask for what is to be shown; called once, when the panel is whole."""
+        self._keep_up(self._look)
+
+    def _look(self) -> float:
+        """Look for news, on a worker thread; seconds until the next look."""
+        return 3600.0  # none to look for, but a gateway that is closed meanwhile is told
 
     def _snapshot(self) -> str:
         """What is known now, as HTML that needs no widgets; nothing of strangers."""

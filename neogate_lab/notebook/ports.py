@@ -56,6 +56,7 @@ class PortPanel(Panel):
         self.refresh_button.on_click(self._pressed(self._ask_for_ports))
 
     def _begin(self) -> None:
+        super()._begin()
         self._ask_for_ports()
 
     def _chosen_port(self) -> int:

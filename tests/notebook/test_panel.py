@@ -100,6 +100,8 @@ def test_a_closed_gateway_says_so(make: type[Panel], gw: ng.Gateway) -> None:
     panel = make(gw, port=1)
     until(lambda: len(panel.port_field.options) == 4)
     gw.close()
+    until(lambda: "lab was closed; connect again" in panel.status_line.value)
+    panel._say("plain", "")
     panel.send_button.click()
     until(lambda: "lab was closed; connect again" in panel.status_line.value)
     assert not panel.send_button.disabled
