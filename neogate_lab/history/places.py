@@ -22,7 +22,7 @@ from urllib.request import url2pathname
 
 from neogate_lab.errors import InvalidRequest, StoreError
 
-__all__ = ["Create", "Place", "locate", "sync_folder"]
+__all__ = ["Create", "Place", "locate", "sync_folder", "text_of"]
 
 Create = Callable[[str], IO[bytes]]
 """Opens a new file of a folder, named by its path below the folder."""
@@ -72,9 +72,7 @@ def locate(path: str | os.PathLike[str]) -> Place:
     InvalidRequest
         It is no text, or a URL for which something has to be installed.
     """
-    text = os.fspath(path)
-    if not isinstance(text, str) or not text.strip() or "\0" in text:
-        raise InvalidRequest("a path is text that is not empty, or a pathlib.Path")
+    text = text_of(path)
     if text.lower().startswith("file://"):
         return Local(Path(url2pathname(urlsplit(text).path)))
     if not _URL.match(text):
@@ -89,6 +87,20 @@ def locate(path: str | os.PathLike[str]) -> Place:
     except (ImportError, ValueError) as error:
         raise InvalidRequest(f"{shown} can't be reached: {_USER.sub('//', str(error))}") from None
     return Remote(system, inner.rstrip("/"), text, shown)
+
+
+def text_of(path: str | os.PathLike[str]) -> str:
+    """Check that a path is one, and give it as text.
+
+    Raises
+    ------
+    InvalidRequest
+        It is no path, or an empty one.
+    """
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise InvalidRequest(f"a path is text that is not empty, or a pathlib.Path, not {path!r}")
+    return text
 
 
 class Local:
@@ -126,13 +138,16 @@ class Local:
 
     @contextlib.contextmanager
     def replacing(self) -> Iterator[IO[bytes]]:
-        draft = self._beside(self._path)
+        target = Path(os.path.realpath(self._path))  # a link keeps leading to the file
+        if self.is_file() and not target.is_file():
+            raise InvalidRequest(f"{self} is a pipe or a device, no file: give another path")
+        draft = self._beside(target)
         try:
             with draft.open("xb") as file:
                 yield file
                 _flush(file)
-            draft.replace(self._path)
-            sync_folder(self._path.parent)
+            draft.replace(target)
+            sync_folder(target.parent)
         except OSError as error:
             raise _unwritable(self, error) from error
         finally:

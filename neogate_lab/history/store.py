@@ -23,6 +23,7 @@ from neogate_lab.history.codec import Row
 from neogate_lab.history.journal import Journal, store_error
 from neogate_lab.history.live import LiveFrame
 from neogate_lab.history.locks import Owners, RecordLock, SurveyLock
+from neogate_lab.history.places import text_of
 from neogate_lab.history.schema import TABLES
 from neogate_lab.history.sealer import Sealer
 from neogate_lab.history.selection import Selection, select
@@ -45,6 +46,8 @@ def open_store(path: str | os.PathLike[str]) -> Store:
 
     Raises
     ------
+    InvalidRequest
+        `path` is no path.
     StoreError
         There is no store at `path`, or it is damaged, foreign or from a newer version.
     """
@@ -68,6 +71,8 @@ class Store:
 
     Raises
     ------
+    InvalidRequest
+        `path` is no path.
     StoreError
         The path can't be made or isn't a store, or the store is damaged or from a newer version.
     """
@@ -75,7 +80,7 @@ class Store:
     def __init__(
         self, path: str | os.PathLike[str], *, clock: Callable[[], datetime] = _utc_now
     ) -> None:
-        temporary = os.fspath(path) == ":memory:"
+        temporary = text_of(path) == ":memory:"
         self._path = Path(tempfile.mkdtemp(prefix="neogate-")) if temporary else _folder(path)
         self._clock = clock
         self._journal = Journal(self._path)
@@ -562,7 +567,7 @@ class Store:
 
 
 def _folder(path: str | os.PathLike[str]) -> Path:
-    return Path(path).expanduser().absolute()
+    return Path(text_of(path)).expanduser().absolute()
 
 
 def _micros(value: datetime) -> int:

@@ -275,11 +275,25 @@ def test_what_cannot_be_done(
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_device_or_pipe_is_never_replaced_by_a_folder(store: Store, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InvalidRequest, match="is a file: give a folder's name"):
-        store.export(tmp_path / "pipe")
-    assert (tmp_path / "pipe").is_fifo()
+def test_a_device_or_pipe_is_never_replaced(store: Store, tmp_path: Path) -> None:
+    for name, words in (
+        ("pipe", "is a file: give a folder's name"),
+        ("pipe.csv", "is a pipe or a device, no file: give another path"),
+    ):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(InvalidRequest, match=words):
+            store.export(tmp_path / name)
+        assert (tmp_path / name).is_fifo()
+
+
+def test_a_link_keeps_leading_to_what_was_exported(store: Store, tmp_path: Path) -> None:
+    store.append("signal", three_days()).result()
+    (tmp_path / "week").mkdir()
+    (tmp_path / "latest.csv").symlink_to(Path("week", "signal.csv"))
+    for _ in range(2):
+        assert store.export(tmp_path / "latest.csv") == tmp_path / "latest.csv"
+        assert (tmp_path / "latest.csv").is_symlink()
+        assert_frame_equal(read_csv(tmp_path / "week" / "signal.csv"), store.signal())
 
 
 @pytest.mark.parametrize("view", VIEWS)

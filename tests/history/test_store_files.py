@@ -7,11 +7,13 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from neogate_lab.errors import StoreError
+from neogate_lab.errors import InvalidRequest, StoreError
 from neogate_lab.history.journal import STORE_VERSION
 from neogate_lab.history.store import Store, open_store
 from tests.history.samples import measurement
@@ -41,6 +43,13 @@ def test_the_folder_and_every_file_in_it_are_the_users_alone(tmp_path: Path) -> 
     assert set(found.values()) == {0o600}
     assert set(folders) == {"locks", "owners", "segments", "signal"}
     assert set(folders.values()) == {0o700}
+
+
+@pytest.mark.parametrize("path", [3, None, b"lab", "", "a\0b"])
+@pytest.mark.parametrize("use", [Store, open_store])
+def test_what_is_no_path_is_told(use: Callable[[Any], Store], path: object) -> None:
+    with pytest.raises(InvalidRequest, match="a path is text that is not empty"):
+        use(path)
 
 
 def test_commits_survive_power_loss(store: Store) -> None:
