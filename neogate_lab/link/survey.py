@@ -211,6 +211,7 @@ class AsyncSurvey:
         self._last_row = 0
         self._task: asyncio.Task[None]
         self._began: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited = True  # by `begun`
 
     def start(self) -> None:
         """Record its start, and measure from then on, in the background."""
@@ -222,6 +223,7 @@ class AsyncSurvey:
         try:
             await asyncio.wait({self._task, self._began}, return_when=asyncio.FIRST_COMPLETED)
         except BaseException:
+            self._awaited = False
             self.end()
             raise
         if not self._began.done():
@@ -361,7 +363,7 @@ class AsyncSurvey:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._lock.release()
         error = None if task.cancelled() else task.exception()
-        if not self._began.done():
+        if self._awaited and not self._began.done():
             return  # `begun` raises it
         if isinstance(error, NeogateError):
             logger.error("the survey %r ended: %s", self.name, error)

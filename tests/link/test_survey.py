@@ -564,3 +564,19 @@ async def test_an_interrupt_while_the_first_row_is_written_ends_that_row(
     await eventually(lambda: world.ledger.tables["surveys"][0].get("reason") == "stopped")
     await turn()
     assert world.ledger.survey_lock("lab", "s").acquire()
+
+
+async def test_a_first_row_that_fails_after_an_interrupt_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    written: Future[list[int]] = Future()
+    monkeypatch.setattr(world.ledger, "append", lambda table, rows: written)
+    starting = asyncio.ensure_future(world.gw.survey(name="s"))
+    await turn()
+    starting.cancel()
+    await turn()
+    written.set_exception(StoreError("the disk is full"))
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await eventually(lambda: "the survey 's' ended: the disk is full" in caplog.messages)
+    assert world.ledger.survey_lock("lab", "s").acquire()
