@@ -8,6 +8,7 @@ import socket
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -16,6 +17,10 @@ from neogate_lab.cli import app, dashboard
 from neogate_lab.notebook import served
 
 ROOT = Path(__file__).parents[1]
+
+needs_voila = pytest.mark.skipif(
+    find_spec("voila") is None, reason="voila: pip install 'neogate-lab[browser]'"
+)
 
 
 def run(*arguments: str) -> str:
@@ -37,12 +42,49 @@ def test_what_is_installed_then_is_all_that_it_needs() -> None:
     assert all(name in extra for name in dashboard._NEEDED)
 
 
-@pytest.mark.skipif(find_spec("voila") is None, reason="voila: pip install 'neogate-lab[browser]'")
+@needs_voila
 def test_a_port_that_is_taken_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert "another dashboard runs; give another --port" in run("--demo", "--port", str(port))
+
+
+@needs_voila
+@pytest.mark.parametrize(
+    ("options", "theme", "browser"),
+    [([], "light", False), (["--dark"], "dark", False), (["--browser"], "light", True)],
+)
+def test_the_page_is_served_to_this_machine_alone_at_a_secret_address(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], theme: str, browser: bool
+) -> None:
+    from voila.app import Voila  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    served_by: list[tuple[list[str], dict[str, Any]]] = []
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(
+        Voila, "launch_instance", lambda words, **settings: served_by.append((words, settings))
+    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for _ in range(2):
+        said = CliRunner().invoke(
+            app, ["dashboard", "--no-browser", "--demo", "--port", str(port), *options]
+        )
+        words, settings = served_by[-1]
+        assert said.output.startswith(
+            f"Dashboard: http://127.0.0.1:{port}/?token={settings['token']}\n"
+        )
+        assert (settings["ip"], settings["port"], settings["port_retries"]) == (
+            "127.0.0.1",
+            port,
+            0,
+        )
+        assert settings["open_browser"] is browser
+        assert f"--VoilaConfiguration.theme={theme}" in words
+    first, second = (settings["token"] for _, settings in served_by)
+    assert first != second
+    assert len(first) >= 32
 
 
 def test_the_kernel_is_told_everything_but_the_password(tmp_path: Path) -> None:
