@@ -368,6 +368,17 @@ def test_a_gateway_that_is_not_in_the_store_is_named(
     assert "no gateway" not in run(command, store, tmp_path / file, "--gateway", name).stderr
 
 
+@pytest.mark.parametrize(("command", "file"), [("export", "x.csv"), ("report", "x.html")])
+def test_export_and_report_go_to_urls_too(store: Path, command: str, file: str) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    url = f"memory://{command}/{file}"
+    result = run(command, store, url)
+    assert (result.exit_code, result.stdout) == (0, f"wrote {url}\n")
+    system = fsspec.filesystem("memory")
+    assert system.size(url) > 0
+    system.rm(url)
+
+
 def test_export_of_no_store(tmp_path: Path) -> None:
     result = run("export", tmp_path / "nothing", tmp_path / "x.csv")
     assert result.exit_code == 1

@@ -84,5 +84,4 @@ def export(
             port=port or None,
             label=label or None,
         )
-    shown = path if isinstance(written, str) else str(written)
-    print(f"wrote {plain(shown)}")
+    print(f"wrote {plain(str(written))}")

@@ -62,5 +62,4 @@ def report(
             title=title,
             progress=watched(),
         )
-    shown = path if isinstance(written, str) else str(written)
-    print(f"wrote {plain(shown)}")
+    print(f"wrote {plain(str(written))}")
