@@ -92,6 +92,7 @@ class ComposePanel(PortPanel):
 
     title = "Send an SMS"
     css_class = "neogate-compose"
+    lasting = True
     takes = ", port= and confirm_above="
 
     def __init__(

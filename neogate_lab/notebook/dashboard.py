@@ -119,7 +119,7 @@ class Dashboard(Panel):
             if error is not None:
                 self._say_error(error)
             else:
-                self.status_line.value = ""
+                self._say("plain", "")
 
         self._set_busy(True)
         self._say("busy", "reconnecting")

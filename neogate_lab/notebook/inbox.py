@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
+from neogate_lab.errors import GatewayClosed
 from neogate_lab.history.export import export
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.notebook.exporting import ExportRow
@@ -129,10 +131,11 @@ class InboxPanel(PortPanel):
         ]
 
     def _begin(self) -> None:
-        super()._begin()
         self._say("busy", "reading")
-        self._undo = self._gw._listen(self._arrived)
+        with suppress(GatewayClosed):  # which is told below
+            self._undo = self._gw._listen(self._arrived)
         self._in_thread(lambda: _messages_of(self._gw.inbox(since=self._since)), self._take)
+        super()._begin()
 
     def _update_controls(self) -> None:
         alive = not self._retired
@@ -173,7 +176,7 @@ class InboxPanel(PortPanel):
             marks.seen |= {_id(sms) for sms in messages if _id(sms) not in self._messages}
         self._messages = {_id(sms): sms for sms in messages} | self._messages
         if not self._ports_failed:
-            self.status_line.value = ""
+            self._say("plain", "")
         self._filter(turn_back=False)
 
     def _arrived(self, sms: ReceivedSms) -> None:

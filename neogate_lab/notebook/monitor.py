@@ -139,9 +139,9 @@ class SignalPanel(PortPanel):
         return [self.plot, self.plot_words, self.values, self.export_row]
 
     def _begin(self) -> None:
-        super()._begin()
         if self._survey is not None:
             self._say("good", "measuring", self._survey.name)
+        super()._begin()
 
     def _instead(self) -> str:
         return "gw.survey(), gw.signal() and survey.plot() do without."

@@ -165,6 +165,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]
     """Counts the presses; the page copies it into each field's `answered`."""
     takes = " and port="
     """Which arguments there are besides, for the error that names an unknown one."""
+    lasting = False
+    """Whether what it said last still matters when the gateway is closed."""
 
     def __init__(self, gw: Gateway, port: int | None, unknown: Mapping[str, object]) -> None:
         kind = type(self).__name__
@@ -186,6 +188,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         self._known = threading.Event()
         self._held: dict[widgets.Button, tuple[int, float, Callable[[], None]]] = {}
         self._wake: asyncio.Event | None = None
+        self._said: tuple[Tone, str, str] = ("plain", "", "")
+        self._gone = ""
         self.status_line = self._html("status", live=True)
         self.status_line.add_class("neogate-message")
         self._prepare(port)
@@ -235,11 +239,11 @@ class Panel(widgets.VBox):  # type: ignore[misc]
 
     def _begin(self) -> None:
         """Ask for what is to be shown; called once, when the panel is whole."""
-        self._keep_up(self._look)
+        self._keep_up()
 
     def _look(self) -> float:
         """Look for news, on a worker thread; seconds until the next look."""
-        return 3600.0  # none to look for, but a gateway that is closed meanwhile is told
+        return 3600.0  # there are none, but a gateway that is closed meanwhile is told
 
     def _snapshot(self) -> str:
         """What is known now, as HTML that needs no widgets; nothing of strangers."""
@@ -270,12 +274,15 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         return made
 
     def _say(self, tone: Tone, status: str, words: str = "") -> None:
-        """Show a message: a status word, and what it means; neither is HTML yet."""
+        """Show a message: a status word, or none, and what it means; neither is HTML yet."""
         sign = f'<i aria-hidden="true">{_SIGNS[tone]}</i> ' if _SIGNS[tone] else ""
         after = f" {as_html(words)}" if words else ""
-        self.status_line.value = (
+        shown = (
             f'<div class="neogate-text neogate-{tone}">{sign}<b>{as_html(status)}</b>{after}</div>'
         )
+        shown = shown if status else ""
+        self._said = (tone, status, words)
+        self.status_line.value = shown if shown == self._gone else shown + self._gone
 
     def _say_error(self, error: BaseException) -> None:
         known = isinstance(error, NeogateError)
@@ -378,17 +385,15 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - as if the coroutine had raised it
             done(None, error)
 
-    def _keep_up(self, step: Callable[[], float]) -> None:
-        """Call `step` on a worker thread again and again, after as many seconds as it returns,
-        until the panel is retired or the gateway closed, which is shown.
-        """
+    def _keep_up(self) -> None:
+        """Look again and again until the panel is retired, or the gateway closed, which is shown."""
 
         async def follow(link: AsyncGateway) -> None:
             self._wake = asyncio.Event()
             while not self._retired:
                 self._wake.clear()
                 try:
-                    pause = await asyncio.to_thread(step)
+                    pause = await asyncio.to_thread(self._look)
                 except Exception as error:  # noqa: BLE001 - shown, and tried again
                     if link.closed:
                         raise GatewayClosed(f"{link.name} was closed; connect again") from None
@@ -405,7 +410,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         self._ask(follow, ended)
 
     def _hurry(self) -> None:
-        """Have the next step of `_keep_up` come at once."""
+        """Have the next look come at once."""
 
         async def wake(link: AsyncGateway) -> None:
             if self._wake is not None:
@@ -414,8 +419,12 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         self._ask(wake, lambda result, error: None)
 
     def _lost(self, error: BaseException) -> None:
-        """The gateway was closed: nothing more will be shown."""
+        """The gateway was closed: from now on the message line says so, below what else it says."""
+        tone, status, words = self._said
         self._say_error(error)
+        self._gone = self.status_line.value
+        if self.lasting and status and tone != "busy":
+            self._say(tone, status, words)
 
     def _in_thread(
         self, work: Callable[[], T], then: Callable[[T | None, BaseException | None], None]

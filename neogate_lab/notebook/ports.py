@@ -56,8 +56,8 @@ class PortPanel(Panel):
         self.refresh_button.on_click(self._pressed(self._ask_for_ports))
 
     def _begin(self) -> None:
-        super()._begin()
         self._ask_for_ports()
+        super()._begin()
 
     def _chosen_port(self) -> int:
         port = self.port_field.value
@@ -90,7 +90,7 @@ class PortPanel(Panel):
             return
         if self._ports_failed:
             self._ports_failed = False
-            self.status_line.value = ""
+            self._say("plain", "")
         self._ports = ports
         usable = [port for port, status in ports if status.sim is not False and status.up]
         there = [port for port, _ in ports]

@@ -101,6 +101,7 @@ class UssdPanel(PortPanel):
 
     title = "USSD"
     css_class = "neogate-ussd"
+    lasting = True
     takes = ", port= and presets="
 
     def __init__(

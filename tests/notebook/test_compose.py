@@ -134,6 +134,17 @@ def test_no_report_at_all_is_unknown(connect: Connect, sim: ng.SimulatedGateway)
     assert "look before sending again" in panel.status_line.value
 
 
+def test_a_closed_gateway_hides_no_outcome(connect: Connect, sim: ng.SimulatedGateway) -> None:
+    sim.set_send_outcome(outcome="never")
+    gateway = connect(sms_status_timeout=0.3)
+    panel = written(gateway)
+    panel.send_button.click()
+    until(lambda: "<bdi>unknown</bdi>" in panel.status_line.value)
+    gateway.close()
+    until(lambda: "lab was closed; connect again" in panel.status_line.value)
+    assert "look before sending again" in panel.status_line.value
+
+
 def test_a_link_that_is_down_is_told(connect: Connect, sim: ng.SimulatedGateway) -> None:
     gateway = connect()
     panel = written(gateway)

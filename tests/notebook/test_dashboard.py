@@ -48,10 +48,9 @@ def test_it_replaces_an_earlier_one_and_leaves_panels_elsewhere_alone(gw: ng.Gat
     assert not second.compose.send_button.disabled
 
 
-def test_a_closed_gateway_says_so_by_itself(gw: ng.Gateway) -> None:
+def test_a_closed_gateway_is_a_state_too(gw: ng.Gateway) -> None:
     board = ng.Dashboard(gw)
     gw.close()
-    until(lambda: "lab was closed; connect again" in board.status_line.value)
     until(lambda: "<bdi>closed</bdi>" in board.connection.value)
     board.reconnect_button.click()
     until(lambda: not board.reconnect_button.disabled)

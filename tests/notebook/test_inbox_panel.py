@@ -131,12 +131,6 @@ def test_what_is_chosen_is_exported(
     assert list(ng.read_parquet(tmp_path / "inbox.parquet").text) == ["balance 5"]
 
 
-def test_a_closed_gateway_says_so_by_itself(gw: ng.Gateway) -> None:
-    panel = inbox(gw)
-    gw.close()
-    until(lambda: "lab was closed; connect again" in panel.status_line.value)
-
-
 def test_a_newer_panel_ends_the_earlier_one(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
     first, second = inbox(gw), inbox(gw)
     receive(sim, second, "hello")

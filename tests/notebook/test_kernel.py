@@ -153,3 +153,8 @@ async def test_the_kernel_of_the_page_is_not_cut_short(tmp_path: Path) -> None:
         await kernel.wait(asked, text="asked")
         await kernel.manager.interrupt_kernel()  # as Voila does before it ends a kernel
         assert (await kernel.wait(asked)).text == "done\n"
+        await kernel.run(
+            "import comm, neogate_lab as ng; ng.Dashboard",
+            # Without it a page asks for each widget by itself.
+            "assert 'jupyter.widget.control' in comm.get_comm_manager().targets",
+        )

@@ -95,18 +95,26 @@ def test_only_a_gateway_of_connect_will_do(make: type[Panel]) -> None:
         make("192.168.5.150")
 
 
+@pytest.mark.parametrize("make", [*EVERY, ng.Dashboard])
+def test_a_closed_gateway_says_so_by_itself(make: type[Panel], gw: ng.Gateway) -> None:
+    panel = make(gw)
+    gw.close()
+    until(lambda: "lab was closed; connect again" in panel.status_line.value)
+    late = make(gw)
+    until(lambda: "lab was closed; connect again" in late.status_line.value)
+
+
 @each_panel
-def test_a_closed_gateway_says_so(make: type[Panel], gw: ng.Gateway) -> None:
+def test_on_a_closed_gateway_a_press_is_answered(make: type[Panel], gw: ng.Gateway) -> None:
     panel = make(gw, port=1)
     until(lambda: len(panel.port_field.options) == 4)
     gw.close()
-    until(lambda: "lab was closed; connect again" in panel.status_line.value)
-    panel._say("plain", "")
     panel.send_button.click()
     until(lambda: "lab was closed; connect again" in panel.status_line.value)
-    assert not panel.send_button.disabled
-    late = make(gw)
-    until(lambda: "lab was closed; connect again" in late.status_line.value)
+    until(lambda: not panel.send_button.disabled)
+    panel.send_button.click()
+    until(lambda: not panel.send_button.disabled)
+    assert panel.status_line.value.count("lab was closed; connect again") == 1
 
 
 @each_panel

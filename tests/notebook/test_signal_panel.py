@@ -123,12 +123,6 @@ def test_what_is_shown_is_exported(gw: ng.Gateway, tmp_path: Path) -> None:
     assert list(ng.read_parquet(tmp_path / "signal.parquet").port) == [1]
 
 
-def test_a_closed_gateway_says_so_by_itself(gw: ng.Gateway) -> None:
-    panel = signal(gw)
-    gw.close()
-    until(lambda: "lab was closed; connect again" in panel.status_line.value)
-
-
 def test_a_failed_measurement_is_told_as_such(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
     sim.refuse_logins()
     sim.drop_connections()
