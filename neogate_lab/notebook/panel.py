@@ -386,7 +386,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
             done(None, error)
 
     def _keep_up(self) -> None:
-        """Look again and again until the panel is retired, or the gateway closed, which is shown."""
+        """Look again and again until the panel is retired or the gateway closed; that is shown."""
 
         async def follow(link: AsyncGateway) -> None:
             self._wake = asyncio.Event()
