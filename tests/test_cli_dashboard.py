@@ -62,6 +62,7 @@ def test_the_page_is_served_to_this_machine_alone_at_a_secret_address(
 
     served_by: list[tuple[list[str], dict[str, Any]]] = []
     monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(dashboard, "_stop_in_order", lambda: None)  # there is no loop
     monkeypatch.setattr(
         Voila, "launch_instance", lambda words, **settings: served_by.append((words, settings))
     )

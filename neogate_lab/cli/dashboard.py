@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import secrets
+import signal
 import socket
 from importlib.util import find_spec
 from pathlib import Path
@@ -83,6 +84,7 @@ def dashboard(
     address = f"http://127.0.0.1:{port}/?token={token}"
     typer.echo(f"Dashboard: {address}\nCtrl-C ends it.")
     with stoppable():
+        _stop_in_order()
         Voila.launch_instance(
             [
                 str(served.NOTEBOOK),
@@ -101,6 +103,19 @@ def dashboard(
             open_browser=browser,
             log_level=_WARNING,
         )
+
+
+def _stop_in_order() -> None:
+    """Have Ctrl-C stop the server's loop between two steps; the next one interrupts its end."""
+    from tornado.ioloop import IOLoop
+
+    loop = IOLoop.current()
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        loop.add_callback_from_signal(loop.stop)
+
+    loop.add_callback(signal.signal, signal.SIGINT, stop)
 
 
 def _alarming(record: logging.LogRecord) -> bool:
