@@ -56,7 +56,7 @@ def test_the_status_that_came_is_said_and_kept(sim: SimulatedGateway) -> None:
     with ng.open_store("neogate.neogate") as store:
         kept = store.outbox()
     assert kept[["to", "text", "status"]].values.tolist() == [[NUMBER, "hello", "sent"]]
-    assert kept.id.tolist()[0] in result.stdout
+    assert f"(1 segment, port 1, id {kept.id.tolist()[0]})" in result.stdout
 
 
 def test_a_key_never_sends_twice(sim: SimulatedGateway, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_it_measures_sums_up_and_draws(sim: ng.SimulatedGateway, tmp_path: Path)
     assert re.fullmatch(r" +4 +no_sim +\d\d:\d\d:\d\d +- +-", lines[10])
     assert lines[12] == f"20 rows are in {store}"
     assert plot.read_bytes().startswith(b"\x89PNG")
+    assert lines[14] == f"plot: {plot}"
     call = f"ng.open_store({str(store)!r})"
     assert lines[13].startswith(f"  {call}.signal(")
     with ng.open_store(store) as opened:
