@@ -284,7 +284,8 @@ def test_what_waits_for_a_dead_link_is_withdrawn() -> None:
         result = gw.send_sms(NUMBER, "hello", port=1, timeout=0.3)
         assert result.status == "cancelled"
         double.listen()
-        eventually(lambda: len(double.logins) == 2)
+        eventually(lambda: gw.status == "connected")
+        assert len(double.logins) == 2
         assert len(gw.spans()) == 4
         assert double.sms == []
 
