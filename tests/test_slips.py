@@ -6,6 +6,7 @@ import copy
 import inspect
 import pickle
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,8 @@ from neogate_lab.history.schema import TABLES, VIEWS
 from neogate_lab.simulator import SimulatedGateway
 
 NUMBER = "+390000000001"
+
+Complete = Callable[[str, dict[str, object]], set[str]]
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +143,22 @@ def test_completion_offers_verbs_and_nothing_else(gw: ng.Gateway) -> None:
     ]
 
 
+@pytest.fixture
+def complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Complete:
+    """What IPython offers after some letters; what asks its shell for magics is left out."""
+    completer = pytest.importorskip("IPython.core.completer")
+    # Processes that fill the user's cache at the same time read each other's half-written files.
+    monkeypatch.setattr(pytest.importorskip("jedi").settings, "cache_directory", tmp_path)
+
+    def complete(typed: str, names: dict[str, object]) -> set[str]:
+        without = ["IPCompleter.magic_matcher", "IPCompleter.file_matcher"]
+        made = completer.IPCompleter(namespace=names, disable_matchers=without)
+        with completer.provisionalcompleter():
+            return {each.text.lstrip(".") for each in made.completions(typed, len(typed))}
+
+    return complete
+
+
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
@@ -152,21 +171,18 @@ def test_completion_offers_verbs_and_nothing_else(gw: ng.Gateway) -> None:
         ("gw.ussd('*100#', port=1).out", "outcome"),
     ],
 )
-def test_completion_works_in_ipython(gw: ng.Gateway, typed: str, offered: str) -> None:
-    completer = pytest.importorskip("IPython.core.completer")
+def test_completion_works_in_ipython(
+    gw: ng.Gateway, complete: Complete, typed: str, offered: str
+) -> None:
     session = gw.ussd_session(port=1)
-    names = {"ng": ng, "gw": gw, "session": session}
-    with completer.provisionalcompleter():
-        shell = completer.IPCompleter(namespace=names)
-        assert offered in {each.text.lstrip(".") for each in shell.completions(typed, len(typed))}
+    assert offered in complete(typed, {"ng": ng, "gw": gw, "session": session})
 
 
 @pytest.mark.parametrize(("typed", "module"), [("ng.", ng), ("ng.plots.", ng.plots)])
-def test_completion_of_a_module_offers_its_public_names_alone(typed: str, module: Any) -> None:
-    completer = pytest.importorskip("IPython.core.completer")
-    with completer.provisionalcompleter():
-        shell = completer.IPCompleter(namespace={"ng": ng})
-        offered = {each.text.lstrip(".") for each in shell.completions(typed, len(typed))}
+def test_completion_of_a_module_offers_its_public_names_alone(
+    complete: Complete, typed: str, module: Any
+) -> None:
+    offered = complete(typed, {"ng": ng})
     assert offered == {name for name in module.__all__ if not name.startswith("_")}
 
 
