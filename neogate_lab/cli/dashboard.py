@@ -27,8 +27,10 @@ _HARMLESS = (
     "websocket_ping_timeout",
     "'_xsrf' argument missing",
     "403 POST /voila/api/shutdown/",
+    "Got events for closed stream",
 )
-"""Words of warnings that no setting mends; where Voila's goodbye is refused, our page says one."""
+"""Words of warnings that no setting mends: of Voila's goodbye, which is refused, where our page
+says one; of what a kernel said while its page was closed."""
 _EXTENSIONS = ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8")
 
 
@@ -89,10 +91,10 @@ def dashboard(
             [
                 str(served.NOTEBOOK),
                 "--VoilaConfiguration.template=neogate",
-                # Others that are installed may not fit Voila's own JupyterLab.
                 # For pages that could not say goodbye.
                 "--MappingKernelManager.cull_interval=60",
                 "--MappingKernelManager.cull_idle_timeout=300",
+                # Others that are installed may not fit Voila's own JupyterLab.
                 *(f"--VoilaConfiguration.extension_allowlist={name}" for name in _EXTENSIONS),
                 f"--VoilaConfiguration.theme={'dark' if dark else 'light'}",
             ],
