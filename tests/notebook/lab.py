@@ -339,7 +339,8 @@ def wait_for_kernel(visit: Visit, lab: Lab, name: str) -> None:
     try:
         visit.until(ready)
     except AssertionError as late:
-        visit.picture("no-kernel", "body")
+        ARTIFACTS.mkdir(exist_ok=True)
+        visit.page.screenshot(path=ARTIFACTS / "no-kernel.png")
         raise AssertionError(f"{late}: {lab.sessions()}\n{visit.complaints}\n{lab.log()}") from None
 
 
