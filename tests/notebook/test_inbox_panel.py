@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 import neogate_lab as ng
+from neogate_lab.notebook import inbox as inbox_module
 from tests.notebook.conftest import until
 
 
@@ -155,6 +157,47 @@ def test_what_is_chosen_is_exported(
     row.write_button.click()
     until(lambda: "<bdi>written</bdi>" in panel.status_line.value)
     assert list(ng.read_parquet(tmp_path / "inbox.parquet").text) == ["balance 5"]
+
+
+def test_a_file_that_is_there_is_replaced_by_a_second_press_alone(
+    gw: ng.Gateway, sim: ng.SimulatedGateway, tmp_path: Path
+) -> None:
+    panel = inbox(gw)
+    receive(sim, panel, "new")
+    path, row = tmp_path / "precious.csv", panel.export_row
+    path.write_text("precious")
+    row.path_field.value = str(path)
+    row.write_button.click()
+    assert "press again to replace" in panel.status_line.value
+    assert path.read_text() == "precious"
+    row.write_button.click()
+    until(lambda: "<bdi>written</bdi>" in panel.status_line.value)
+    assert list(ng.read_csv(path).text) == ["new"]
+    row.write_button.click()
+    assert "press again to replace" in panel.status_line.value
+
+
+def test_an_export_is_not_pressed_twice_though_a_message_comes(
+    gw: ng.Gateway, sim: ng.SimulatedGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel, hold = inbox(gw), threading.Event()
+    monkeypatch.setattr(inbox_module, "export", lambda *_, **__: hold.wait(30) and tmp_path)
+    panel.export_row.path_field.value = str(tmp_path / "a.csv")
+    panel.export_row.write_button.click()
+    receive(sim, panel, "meanwhile")
+    assert panel.export_row.write_button.disabled
+    hold.set()
+    until(lambda: not panel.export_row.write_button.disabled)
+
+
+def test_many_messages_at_once_are_drawn_together(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
+    panel = inbox(gw)
+    drawn: list[str] = []
+    panel.count.observe(lambda change: drawn.append(change["new"]), "value")
+    for number in range(40):
+        sim.receive_sms(port=1, sender="Bank", text=str(number))
+    until(lambda: drawn and "40 unread" in drawn[-1])
+    assert len(drawn) < 20
 
 
 def test_a_newer_panel_ends_the_earlier_one(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:

@@ -371,3 +371,35 @@ def test_where_no_widget_can_be_shown_the_ports_are(make: type[Panel], gw: ng.Ga
     assert "need a front end with widgets" in shown["text/plain"]
     assert "Undetected SIM Card" in shown["text/html"]
     assert "gw." in shown["text/html"]
+
+
+def test_a_cell_that_is_edited_and_run_again_leaves_no_panel_behind(
+    gw: ng.Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = iter([("one", "1"), ("one", "1"), ("two", "2"), ("one", "3")])
+    monkeypatch.setattr(panel_module, "_cell", lambda: next(runs))
+    both = [ng.UssdPanel(gw, port=1), ng.UssdPanel(gw, port=2)]
+    other = ng.UssdPanel(gw, port=3)
+    assert not any(each._retired for each in both)
+    edited = ng.UssdPanel(gw, port=4)
+    assert all(each._retired for each in both)
+    assert not any(each._retired for each in (other, edited))
+
+
+def test_what_a_look_could_not_see_is_taken_back_when_it_can(
+    gw: ng.Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panel_module, "_AFTER_ERROR", 0.05)
+    looks = iter([RuntimeError("once")])
+
+    def look(self: ng.UssdPanel) -> float:
+        for error in looks:
+            raise error
+        return 0.05
+
+    monkeypatch.setattr(ng.UssdPanel, "_look", look)
+    said: list[str] = []
+    shown = ng.UssdPanel(gw, port=1)
+    shown.status_line.observe(lambda change: said.append(change["new"]), "value")
+    until(lambda: said and said[-1] == "")
+    assert "RuntimeError: once" in said[-2]

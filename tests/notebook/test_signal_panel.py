@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 import neogate_lab as ng
+from neogate_lab.notebook import monitor
 from tests.notebook.conftest import until
 
 
@@ -131,3 +134,61 @@ def test_a_failed_measurement_is_told_as_such(gw: ng.Gateway, sim: ng.SimulatedG
     panel = ng.SignalPanel(gw)
     until(lambda: "disconnected" in panel.values.value)
     sim.accept_logins()
+
+
+def test_a_survey_that_is_paused_elsewhere_is_told_as_paused(gw: ng.Gateway) -> None:
+    panel = measuring(gw)
+    (survey,) = gw.surveys
+    survey.pause()
+    until(lambda: "<bdi>paused</bdi>" in panel.status_line.value)
+    survey.resume()
+    until(lambda: "<bdi>measuring</bdi>" in panel.status_line.value)
+
+
+def test_why_a_survey_ended_is_told(gw: ng.Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = measuring(gw)
+    (survey,) = gw.surveys
+
+    def full(*_: object, **__: object) -> None:
+        raise ng.StoreError("the disk is full")
+
+    monkeypatch.setattr(survey, "wait", full)
+    gw._loop.post(survey._survey.end)
+    until(lambda: "the disk is full" in panel.status_line.value)
+
+
+def test_another_process_that_measures_too_is_told(
+    gw: ng.Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from neogate_lab.link.survey import AsyncSurvey
+
+    panel = signal(gw)
+    begun = AsyncSurvey.begun
+
+    async def beside(self: AsyncSurvey) -> None:
+        await begun(self)
+        self.notice = "another process measures too"
+
+    monkeypatch.setattr(AsyncSurvey, "begun", beside)
+    panel.start_button.click()
+    with pytest.warns(ng.NeogateWarning, match="another process"):
+        until(lambda: "another process measures too" in panel.status_line.value)
+
+
+def test_what_becomes_too_old_goes_though_nothing_new_comes(
+    gw: ng.Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gw.sample()
+    monkeypatch.setitem(monitor._WINDOWS, "1 hour", timedelta(seconds=2))
+    panel = signal(gw)
+    until(lambda: panel.plot.value)
+    until(lambda: "Nothing was measured" in panel.values.value)
+    assert panel.plot.layout.display == "none"
+
+
+def test_a_retired_panel_holds_no_history(gw: ng.Gateway) -> None:
+    gw.sample()
+    panel = signal(gw)
+    until(lambda: panel.plot.value)
+    signal(gw)
+    assert panel._live is None
