@@ -23,6 +23,7 @@ from neogate_lab.protocol.networks import operator_of
 from neogate_lab.protocol.wire import Packet
 
 __all__ = [
+    "SMS_MAY_BECOME",
     "ReceivedPart",
     "RssiBound",
     "SendStatus",
@@ -55,6 +56,15 @@ UssdOutcome = Literal[
     "timeout",
 ]
 SmsStatus = Literal["planned", "queued", "written", "sent", "failed", "unknown", "cancelled"]
+
+SMS_MAY_BECOME: dict[str, tuple[SmsStatus, ...]] = {
+    "queued": ("cancelled", "failed"),
+    "written": ("sent", "failed", "unknown"),
+    "unknown": ("sent", "failed"),
+    "failed": ("sent",),
+}
+"""What a report or its owner may still make of an SMS; only the claim of its port's turn makes a
+queued one written."""
 
 MASK = "****"
 """What stands where a PIN, a phone number or a code stood."""
