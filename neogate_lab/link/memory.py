@@ -202,7 +202,10 @@ class MemoryLedger:
         spent = sum(
             other["segments"]
             for other in rows
-            if other["status"] != "cancelled" and other["queued_at"] >= day
+            if other["status"] == "queued"  # however old: it is still to be sent
+            or (
+                other["status"] != "cancelled" and (other["written_at"] or other["queued_at"]) > day
+            )
         )
         if budget is not None and spent + row["segments"] > budget:
             raise BudgetExceeded(
