@@ -570,6 +570,8 @@ class Fleet(Recorded):
         ------
         InvalidRequest, BudgetExceeded, ConnectionLost, StoreError
             As `Gateway.send_many`: nothing was sent, at no gateway.
+        NeogateError
+            Likewise, where the gateways' reasons are of several of these kinds.
         """
         frame = batches.as_frame(frame)
         messages = batches.messages_of(frame)

@@ -266,6 +266,18 @@ def test_a_bad_row_keeps_all_gateways_from_sending(
     assert fleet.outbox().empty
 
 
+def test_a_batch_that_is_wrong_in_two_ways_is_an_invalid_request(
+    sims: dict[str, SimulatedGateway],
+) -> None:
+    rows = batch(("lab", "a", 1), ("lab", "b", 1), ("roof", "c", 9))
+    with (
+        connect(sims, sms_budget=1) as fleet,
+        pytest.raises(InvalidRequest, match=r"(?s)at no gateway.*lab.*budget.*roof.*no port 9"),
+    ):
+        fleet.send_many(rows, progress=False)
+    assert not any(sim.sent for sim in sims.values())
+
+
 def test_a_budget_that_ends_between_two_gateways(sims: dict[str, SimulatedGateway]) -> None:
     rows = batch(("lab", "a", 1), ("roof", "b", 1))
     with connect(sims, sms_budget=1) as fleet:

@@ -192,9 +192,7 @@ class AsyncFleet:
             }
         )
         if checked.failed:
-            kinds = {type(error) for error in checked.failed.values()}
-            kind = kinds.pop() if len(kinds) == 1 else NeogateError
-            raise kind(
+            raise _kind(checked.failed)(
                 f"nothing was sent, at no gateway; rows are those of one gateway, counted from 0:\n"
                 f"{listed(checked.failed)}"
             )
@@ -435,8 +433,13 @@ def _checked(answers: Answers[T]) -> Answers[T]:
     errors = list(answers.failed.values())
     if len({str(error) for error in errors}) == 1:
         raise errors[0]
-    kind = type(errors[0])
-    if any(type(error) is not kind for error in errors):
-        ours = all(isinstance(error, InvalidRequest) for error in errors)
-        kind = InvalidRequest if ours else NeogateError
-    raise kind(f"none of {len(errors)} gateways could do it:\n{listed(answers.failed)}")
+    raise _kind(answers.failed)(
+        f"none of {len(errors)} gateways could do it:\n{listed(answers.failed)}"
+    )
+
+
+def _kind(failed: Mapping[str, NeogateError]) -> type[NeogateError]:
+    """The nearest type that all the errors have in common."""
+    first, *others = (type(error) for error in failed.values())
+    shared = (kind for kind in first.__mro__ if all(issubclass(each, kind) for each in others))
+    return next(kind for kind in shared if issubclass(kind, NeogateError))
