@@ -624,8 +624,7 @@ class Fleet(Recorded):
         if code is None:
             ussd = self._read("ussd", since=since, until=until, port=port)
         else:
-            if since is not None or until is not None:
-                raise InvalidRequest("since and until look back: leave code out, or them")
+            balances.check(code, since=since, until=until)
             began = datetime.now(UTC)
             answers = self._ask("balances", lambda link: balances.ask(link, code, port, timeout))
             known = {each for _, codes in answers for each in codes}

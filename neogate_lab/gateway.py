@@ -697,12 +697,7 @@ class Gateway(Recorded):
             if port is not None and not isinstance(port, int):
                 port = list(port)
             return balances_of(self._read("ussd", since=since, until=until, port=port), known=None)
-        if since is not None or until is not None:
-            raise InvalidRequest("since and until look back: leave code out, or them")
-        if not isinstance(code, str | Mapping):
-            raise InvalidRequest(
-                f'code must be text such as "*100#", or a dict of operators and codes, not {code!r}'
-            )
+        balances.check(code, since=since, until=until)
         began = datetime.now(UTC)
         codes = self._run(balances.ask(self._link, code, port, timeout))
         return balances_of(self._read("ussd", since=began, code=codes), known=codes)

@@ -184,8 +184,18 @@ def test_balances_by_operator(fleet: Fleet) -> None:
     frame = fleet.balances("*100#")
     assert set(frame.gateway) == set(PORTS)
     assert frame.amount.notna().any()
-    with pytest.raises(InvalidRequest, match="look back"):
-        fleet.balances("*100#", since="1h")
+
+
+@pytest.mark.parametrize(
+    ("code", "since", "wrong"),
+    [("*100#", "1h", "look back"), (100, None, r"text such as .*, or a dict .*, not 100")],
+)
+def test_a_fleet_is_asked_for_balances_as_one_gateway_is(
+    fleet: Fleet, code: Any, since: str | None, wrong: str
+) -> None:
+    for asked in (fleet, fleet["lab"]):
+        with pytest.raises(InvalidRequest, match=wrong):
+            asked.balances(code, since=since)
 
 
 def test_export_holds_these_gateways_alone(fleet: Fleet, tmp_path: Path) -> None:
