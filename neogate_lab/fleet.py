@@ -568,8 +568,10 @@ class Fleet(Recorded):
 
         Raises
         ------
-        InvalidRequest, BudgetExceeded, ConnectionLost, StoreError
+        InvalidRequest, BudgetExceeded, StoreError
             As `Gateway.send_many`: nothing was sent, at no gateway.
+        ConnectionLost, NoAnswer, CommandRefused, ProtocolError
+            Likewise.
         NeogateError
             Likewise, where the gateways' reasons are of several of these kinds.
         """

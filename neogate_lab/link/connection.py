@@ -109,6 +109,8 @@ class Connection:
 
         Raises
         ------
+        GatewayClosed
+            It was closed.
         ConnectionLost
             What happened, and when the next attempt is.
         """

@@ -93,7 +93,7 @@ class AsyncFleet:
 
     @property
     def troubles(self) -> dict[str, NeogateError]:
-        """The gateways whose link is down, by name, and why."""
+        """The gateways that have any, by name; see `AsyncGateway.trouble`."""
         found = ((name, each.trouble) for name, each in self._gateways.items())
         return {name: error for name, error in found if error is not None}
 
