@@ -21,8 +21,6 @@ from neogate_lab.simulator.ami import Request, RequestReader
 
 __all__ = ["replay"]
 
-_VERB_WORDS = {"gsm", "show", "send", "span", "spans", "sms", "ussd", "core", "help"}
-
 
 @app.command()
 @polite
@@ -172,7 +170,9 @@ class _Teller:
         words = command.split()
         if self._personal:
             return f"{request.get('Action')} {command}".rstrip()
-        safe = [word if word in _VERB_WORDS or word.isdigit() else "…" for word in words[:4]]
+        safe = [
+            word if word in records.COMMAND_WORDS or word.isdigit() else "…" for word in words[:4]
+        ]
         more = ["…"] if len(words) > 4 else []
         return " ".join([request.get("Action"), *safe, *more])
 

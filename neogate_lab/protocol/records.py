@@ -23,6 +23,7 @@ from neogate_lab.protocol.networks import operator_of
 from neogate_lab.protocol.wire import Packet
 
 __all__ = [
+    "COMMAND_WORDS",
     "SMS_MAY_BECOME",
     "ReceivedPart",
     "RssiBound",
@@ -246,7 +247,8 @@ _CLI_ERRORS = {
     "destination number to": False,
     "sms message to": False,
 }
-_COMMAND_WORDS = frozenset({"gsm", "show", "send", "span", "spans", "sms", "ussd", "core", "help"})
+COMMAND_WORDS = frozenset({"gsm", "show", "send", "span", "spans", "sms", "ussd", "core", "help"})
+"""Words of a command that give nothing away; whatever else one holds is hidden."""
 _PERSONAL = re.compile(r"\+?\d[\d ().-]{3,}\d|\"[^\"]*\"?")
 
 
@@ -586,7 +588,7 @@ def _redacted(line: str, start: str) -> str:
     if not _CLI_ERRORS[start]:
         return _PERSONAL.sub(MASK, line)
     words = line[len(start) :].replace("'", " ").split()
-    verb = " ".join([*itertools.takewhile(_COMMAND_WORDS.__contains__, words), "…"])
+    verb = " ".join([*itertools.takewhile(COMMAND_WORDS.__contains__, words), "…"])
     said = line[: len(start)].rstrip(" '")
     failed = " failed." if line.endswith("failed.") else ""
     return f"{said} '{verb}'{failed}"
