@@ -12,13 +12,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from typer.testing import CliRunner
 
 import neogate_lab as ng
-from neogate_lab import cli
 from neogate_lab.cli import demo, terminal
 from neogate_lab.history.frames import frame_of
-from tests.support import UNHURRIED
+from tests.support import UNHURRIED, run
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,10 +37,6 @@ def start(*arguments, **environment):
         encoding="utf-8",
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **environment},
     )
-
-
-def run(*arguments, **environment):
-    return CliRunner(env=environment).invoke(cli.app, [str(each) for each in arguments])
 
 
 # -- the plain things ------------------------------------------------------------------------------
