@@ -1,8 +1,7 @@
-"""A simulated gateway behind real TCP, a facade on it, and a patient eye for what panels show."""
+"""A simulated gateway behind real TCP, and a facade on it."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,14 +11,6 @@ import neogate_lab as ng
 from tests.support import login
 
 Connect = Callable[..., ng.Gateway]
-
-
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Wait until a panel, which other threads update, shows what is expected."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not so after {seconds:g} s"
-        time.sleep(0.005)
 
 
 @pytest.fixture
