@@ -256,11 +256,19 @@ def test_demo_says_that_its_folder_cannot_be_made(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
-def test_an_output_that_cannot_be_written_is_told():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["spans"], ["--help"], ["spans", "--help"], ["--version"]])
+def test_an_output_that_cannot_be_written_is_told(arguments, unbuffered):
     with ng.SimulatedGateway() as sim, Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "neogate_lab.cli", "spans", f"{sim.host}:{sim.port}"],
-            env=os.environ | {"NEOGATE_USERNAME": "apiuser", "NEOGATE_PASSWORD": "apipass"},
+            [sys.executable, "-m", "neogate_lab.cli", *arguments],
+            env=os.environ
+            | {
+                "NEOGATE_HOST": f"{sim.host}:{sim.port}",
+                "NEOGATE_USERNAME": "apiuser",
+                "NEOGATE_PASSWORD": "apipass",
+                "PYTHONUNBUFFERED": unbuffered,
+            },
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
