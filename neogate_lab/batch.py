@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Coroutine, Iterable, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from neogate_lab.errors import InvalidRequest, NeogateWarning
-from neogate_lab.history.frames import frame_of
-from neogate_lab.history.schema import VIEWS
+from neogate_lab.history.frames import frame_of_records
 from neogate_lab.link import batch as batches
 from neogate_lab.link.outbox import SmsResult
 from neogate_lab.progress import Bar
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["as_frame", "messages_of", "results_of", "send"]
 
-_NEEDED = ("to", "text", "port")
-_READ = (*_NEEDED, "key")
 _ENDED = frozenset({"sent", "failed", "unknown", "cancelled"})
 
 
@@ -57,10 +53,10 @@ def messages_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
         A column is missing, is there twice, or has nearly the right name.
     """
     batches.check_names(frame.columns)
-    twice = [name for name in _READ if list(frame.columns).count(name) > 1]
+    twice = [name for name in batches.READ if list(frame.columns).count(name) > 1]
     if twice:
         raise InvalidRequest(f"the frame has two columns {' and '.join(twice)}: keep one")
-    missing = [name for name in _NEEDED if name not in frame.columns]
+    missing = [name for name in batches.NEEDED if name not in frame.columns]
     if missing and len(frame):
         hint = '; port may be "auto" in every row' if "port" in missing else ""
         if "port" in missing and "span" in frame.columns:
@@ -69,7 +65,7 @@ def messages_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
             f"the frame has no column {', '.join(missing)}: send_many() needs to, text and port, "
             f"and takes key{hint}"
         )
-    names = [name for name in _READ if name in frame.columns]
+    names = [name for name in batches.READ if name in frame.columns]
     cells = (frame[name].tolist() for name in names)
     return [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
 
@@ -78,11 +74,9 @@ def results_of(frame: pd.DataFrame, results: list[SmsResult]) -> pd.DataFrame:
     """The frame with what became of each row in the columns of the view `batch`."""
     import pandas as pd
 
-    view = VIEWS["batch"]
-    rows = ({name: asdict(result)[name] for name in view.names} for result in results)
-    answer = frame_of("batch", rows)
+    answer = frame_of_records("batch", results)
     answer.index = frame.index
-    kept = frame.drop(columns=[name for name in view.names if name in frame.columns])
+    kept = frame.drop(columns=[name for name in answer if name in frame.columns])
     return pd.concat([kept, answer], axis=1)
 
 

@@ -10,7 +10,6 @@ import sys
 import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from inspect import signature
 from pathlib import Path
@@ -659,9 +658,9 @@ def _frame(view: str, answers: list[tuple[Gateway, list[Any]]]) -> pd.DataFrame:
     """Records of several gateways as a view's frame."""
     names = VIEWS[view].names
     rows = (
-        {"gateway": each.name, **{name: fields[name] for name in names}}
+        {"gateway": each.name, **{name: getattr(record, name) for name in names}}
         for each, records in answers
-        for fields in map(asdict, records)
+        for record in records
     )
     return frame_of(FLEET_VIEWS[view], rows)
 

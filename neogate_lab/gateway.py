@@ -28,7 +28,7 @@ from neogate_lab.errors import (
     NeogateError,
     NeogateWarning,
 )
-from neogate_lab.history.frames import frame_of
+from neogate_lab.history.frames import frame_of, frame_of_records
 from neogate_lab.history.schema import VIEWS
 from neogate_lab.history.store import Store
 from neogate_lab.link import balances, loop_thread
@@ -628,15 +628,11 @@ class Gateway(Recorded):
 
     @_documented_as(AsyncGateway.resume_outbox)
     def resume_outbox(self, *, wait: bool = True) -> pd.DataFrame:
-        taken = self._run(self._link.resume_outbox(wait=wait))
-        view = VIEWS["batch"].names
-        return frame_of("batch", ({name: asdict(sms)[name] for name in view} for sms in taken))
+        return frame_of_records("batch", self._run(self._link.resume_outbox(wait=wait)))
 
     @_documented_as(AsyncGateway.waiting)
     def waiting(self) -> pd.DataFrame:
-        queued = self._run(self._link.waiting())
-        view = VIEWS["waiting"].names
-        return frame_of("waiting", ({name: asdict(sms)[name] for name in view} for sms in queued))
+        return frame_of_records("waiting", self._run(self._link.waiting()))
 
     @needs_port
     @_documented_as(AsyncGateway.ussd)
@@ -648,8 +644,7 @@ class Gateway(Recorded):
         self, code: str, port: int | Iterable[int] | None = None, *, timeout: float = 30
     ) -> pd.DataFrame:
         replies = self._run(self._link.ussd_all(code, port, timeout=timeout))
-        view = VIEWS["replies"].names
-        return frame_of("replies", ({name: asdict(r)[name] for name in view} for r in replies))
+        return frame_of_records("replies", replies)
 
     def balances(
         self,
@@ -718,7 +713,7 @@ class Gateway(Recorded):
                 from_port, to_port, n, number=number, segments=segments, timeout=timeout
             )
         )
-        return frame_of("loopback", map(asdict, trips))
+        return frame_of_records("loopback", trips)
 
     @_documented_as(AsyncGateway.ussd_session)
     def ussd_session(self, port: int = 1) -> UssdSession:

@@ -55,6 +55,12 @@ def frame_of(table: str | Table, rows: Iterable[Mapping[str, Any]]) -> pd.DataFr
     return frame_of_batches(declared, [batch_of(declared, encoded)])
 
 
+def frame_of_records(view: str, records: Iterable[object]) -> pd.DataFrame:
+    """Make the DataFrame of a view from records that have its columns as attributes."""
+    names = table_named(view, views=True).names
+    return frame_of(view, ({name: getattr(each, name) for name in names} for each in records))
+
+
 def arrow_schema(table: Table) -> pa.Schema:
     """The table's columns as an Arrow schema, units and meaning in each field's metadata."""
     import pyarrow as pa

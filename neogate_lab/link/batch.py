@@ -14,13 +14,14 @@ from neogate_lab.errors import InvalidRequest
 from neogate_lab.protocol.commands import is_missing
 from neogate_lab.words import ranges
 
-__all__ = ["AUTO", "Draft", "bad_rows", "check_names", "drafts", "spread"]
+__all__ = ["AUTO", "NEEDED", "READ", "Draft", "bad_rows", "check_names", "drafts", "spread"]
 
 AUTO = "auto"
 """In place of a port: whichever is up and has the least to do."""
 
-_COLUMNS = ("to", "text", "port")
-_NAMES = (*_COLUMNS, "key")
+NEEDED = ("to", "text", "port")
+READ = (*NEEDED, "key")
+"""What a row must say, and all that is read of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def check_names(names: Iterable[Any]) -> None:
     alike = [
         name
         for name in names
-        if isinstance(name, str) and name not in _NAMES and name.strip().casefold() in _NAMES
+        if isinstance(name, str) and name not in READ and name.strip().casefold() in READ
     ]
     if alike:
         raise InvalidRequest(
@@ -146,7 +147,7 @@ def _read(message: Mapping[str, Any]) -> tuple[str, str, int | None, str]:
     if not isinstance(message, Mapping):
         raise InvalidRequest(f"it is of type {type(message).__name__}: give a mapping")
     check_names(message)
-    missing = [name for name in _COLUMNS if is_missing(message.get(name))]
+    missing = [name for name in NEEDED if is_missing(message.get(name))]
     if missing:
         hint = ': give a number, or "auto"' if missing == ["port"] else ""
         raise InvalidRequest(f"{' and '.join(missing)} missing{hint}")

@@ -66,16 +66,19 @@ class ReceivedSms:
         """The one-time code that the text announces; "" when it announces none."""
         return one_time_code(self.text)
 
+    @property
+    def flaw(self) -> str:
+        """What is wrong with a message that is not complete, in words; "" when it is."""
+        if self.parts < self.total:
+            return f"{self.total - self.parts} of {self.total} parts missing"
+        return "" if self.complete else "perhaps mixed with another of the same reference"
+
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """As a cell's answer, where the text is what was asked for; logs get the repr."""
-        missing = ""
-        if self.parts < self.total:
-            missing = f", {self.total - self.parts} of {self.total} parts missing"
-        elif not self.complete:
-            missing = ", perhaps mixed with another of the same reference"
+        flaw = f", {self.flaw}" if self.flaw else ""
         printer.text(
             f"SMS from {printable(self.sender)} on port {self.port}, "
-            f"{self.received_at:%Y-%m-%d %H:%M:%S} UTC{missing}\n{printable(self.text)}"
+            f"{self.received_at:%Y-%m-%d %H:%M:%S} UTC{flaw}\n{printable(self.text)}"
         )
 
     def as_row(self) -> dict[str, Any]:

@@ -262,10 +262,10 @@ class InboxPanel(PortPanel):
         if sms is None:
             self.message.value = ""
         else:
-            missing = "" if sms.complete else f" · {sms.total - sms.parts} parts missing"
+            flaw = f" · {sms.flaw}" if sms.flaw else ""
             self.message.value = (
                 f'<div class="neogate-text neogate-answer"><span class="neogate-muted">'
-                f"{as_html(sms.sender)} · port {_port(sms)} · {_when(sms)} UTC{missing}</span>\n"
+                f"{as_html(sms.sender)} · port {_port(sms)} · {_when(sms)} UTC{flaw}</span>\n"
                 f"{as_html(sms.text)}</div>"
             )
         self._show_code()

@@ -326,7 +326,7 @@ def _values(rows: pd.DataFrame) -> str:
                 str(row.port),
                 as_html(str(row.network)),
                 "–" if str(value) == "<NA>" else dbm(int(value), str(row.rssi_bound)),
-                f'<span class="neogate-quality-{word.split(" ")[0]}">{as_html(word)}</span>',
+                as_html(word),
                 as_html(str(row.network_status)),
                 f"{row.time:%H:%M:%S}",
                 as_html(str(row.label)),

@@ -29,10 +29,8 @@ def allow_nested_loops() -> None:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return
-    # The maintained fork where it is installed: under ipykernel 7, nest_asyncio 1.6 loses the cells
-    # that are queued behind an asyncio.run(), as "Run All" does.
-    try:
-        import nest_asyncio2 as nest_asyncio
-    except ImportError:
-        import nest_asyncio
-    nest_asyncio.apply(loop)
+    # Its kept fork: under ipykernel 7, nest_asyncio 1.6 loses the cells that are queued behind an
+    # asyncio.run(), as "Run All" does.
+    import nest_asyncio2
+
+    nest_asyncio2.apply(loop)

@@ -129,13 +129,11 @@ def button(description: str, tooltip: str, css_class: str, **more: Any) -> Butto
     return made
 
 
-def line(*controls: widgets.Widget, **layout: str) -> widgets.HBox:
+def line(*controls: widgets.Widget) -> widgets.HBox:
     """Controls beside each other, and below where there is no room."""
     return widgets.HBox(
         controls,
-        layout=widgets.Layout(
-            flex_flow="row wrap", align_items="center", grid_gap="0 10px", **layout
-        ),
+        layout=widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="0 10px"),
     )
 
 

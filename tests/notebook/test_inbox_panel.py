@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,31 @@ def test_a_message_is_opened_and_its_code_can_be_copied(
     assert panel.code_field.layout.display == ""
     panel.code_field.value = "4829130"  # a slip of the hand
     assert panel.code_field.value == "482913"
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [(1, "1 of 2 parts missing"), (2, "perhaps mixed with another of the same reference")],
+)
+def test_what_is_wrong_with_a_message_is_told(gw: ng.Gateway, parts: int, words: str) -> None:
+    panel = inbox(gw)
+    panel._arrived(
+        ng.ReceivedSms(
+            "lab",
+            1,
+            2,
+            "Bank",
+            "x",
+            datetime.now(UTC),
+            parts=parts,
+            total=2,
+            complete=False,
+            row_id=1,
+        )
+    )
+    eventually(lambda: len(rows(panel)) == 1)
+    panel._rows[0].button.click()
+    assert f"UTC · {words}<" in panel.message.value
 
 
 def test_filters_work_together(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
