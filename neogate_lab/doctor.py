@@ -611,7 +611,7 @@ class _Patient:
 
     def events(self) -> Finding:
         assert self._session is not None
-        request = self._session.request(commands.events(True), what="the switch for events")
+        request = self._session.request(commands.events(), what="the switch for events")
         answer, trouble = self._asked(request)
         unsure = (
             "to know for certain, send an SMS to one of its SIM cards while gw.wait_for_sms() runs",

@@ -567,8 +567,12 @@ class Fleet(Recorded):
 
         Raises
         ------
-        InvalidRequest, BudgetExceeded, ConnectionLost, StoreError
+        InvalidRequest, BudgetExceeded, StoreError
             As `Gateway.send_many`: nothing was sent, at no gateway.
+        ConnectionLost, NoAnswer, CommandRefused, ProtocolError
+            Likewise.
+        NeogateError
+            Likewise, where the gateways' reasons are of several of these kinds.
         """
         frame = batches.as_frame(frame)
         messages = batches.messages_of(frame)
@@ -621,8 +625,7 @@ class Fleet(Recorded):
         if code is None:
             ussd = self._read("ussd", since=since, until=until, port=port)
         else:
-            if since is not None or until is not None:
-                raise InvalidRequest("since and until look back: leave code out, or them")
+            balances.check(code, since=since, until=until)
             began = datetime.now(UTC)
             answers = self._ask("balances", lambda link: balances.ask(link, code, port, timeout))
             known = {each for _, codes in answers for each in codes}

@@ -406,7 +406,7 @@ class Gateway(Recorded):
 
     @property
     def trouble(self) -> NeogateError | None:
-        """Why the link is down, as the error that a verb raises; None while it is up."""
+        """Why the link is down, or why what arrives is not recorded; None while all is well."""
         return self._link.trouble
 
     @property
@@ -609,8 +609,8 @@ class Gateway(Recorded):
             Some rows can't be sent, and so none was: the message names them all, and why.
         BudgetExceeded
             Together they go over `sms_budget`.
-        ConnectionLost
-            "auto" has to ask which ports are up, and the link is down.
+        ConnectionLost, NoAnswer, CommandRefused, ProtocolError
+            "auto" has to ask which ports are up; as `spans`.
         StoreError
             It could not be recorded, so it was not sent.
         """
@@ -683,8 +683,8 @@ class Gateway(Recorded):
         InvalidRequest
             The code or a port can't be used, a USSD is under way there, or the dict names no
             operator that is there.
-        ConnectionLost
-            The link is, or went, down.
+        ConnectionLost, NoAnswer, CommandRefused, ProtocolError
+            As `ussd_all`, or `diagnostics`, which tells the operators.
         """
         from neogate_lab.analysis.balances import balances_of
 
@@ -692,12 +692,7 @@ class Gateway(Recorded):
             if port is not None and not isinstance(port, int):
                 port = list(port)
             return balances_of(self._read("ussd", since=since, until=until, port=port), known=None)
-        if since is not None or until is not None:
-            raise InvalidRequest("since and until look back: leave code out, or them")
-        if not isinstance(code, str | Mapping):
-            raise InvalidRequest(
-                f'code must be text such as "*100#", or a dict of operators and codes, not {code!r}'
-            )
+        balances.check(code, since=since, until=until)
         began = datetime.now(UTC)
         codes = self._run(balances.ask(self._link, code, port, timeout))
         return balances_of(self._read("ussd", since=began, code=codes), known=codes)

@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("--nested-loops"):
         return
     if sys.version_info < (3, 14):
-        import nest_asyncio as nested  # type: ignore[import-untyped]
+        import nest_asyncio as nested
     else:
         import nest_asyncio2 as nested
     nested.apply(loop)  # patches the loop's class, so every later loop too

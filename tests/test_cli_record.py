@@ -16,18 +16,13 @@ from typing import Any
 
 import pytest
 from pandas.testing import assert_frame_equal
-from typer.testing import CliRunner
 
 import neogate_lab as ng
 from neogate_lab import cli
-from tests.support import eventually, recorded
+from tests.support import eventually, recorded, run
 from tests.test_cli import ENTRY, ROOT, start
 
 LOGIN = {"NEOGATE_USERNAME": "apiuser", "NEOGATE_PASSWORD": "apipass"}
-
-
-def run(*arguments: object, **environment: str) -> Any:
-    return CliRunner(env=environment).invoke(cli.app, [str(each) for each in arguments])
 
 
 @contextmanager

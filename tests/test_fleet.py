@@ -184,8 +184,18 @@ def test_balances_by_operator(fleet: Fleet) -> None:
     frame = fleet.balances("*100#")
     assert set(frame.gateway) == set(PORTS)
     assert frame.amount.notna().any()
-    with pytest.raises(InvalidRequest, match="look back"):
-        fleet.balances("*100#", since="1h")
+
+
+@pytest.mark.parametrize(
+    ("code", "since", "wrong"),
+    [("*100#", "1h", "look back"), (100, None, r"text such as .*, or a dict .*, not 100")],
+)
+def test_a_fleet_is_asked_for_balances_as_one_gateway_is(
+    fleet: Fleet, code: Any, since: str | None, wrong: str
+) -> None:
+    for asked in (fleet, fleet["lab"]):
+        with pytest.raises(InvalidRequest, match=wrong):
+            asked.balances(code, since=since)
 
 
 def test_export_holds_these_gateways_alone(fleet: Fleet, tmp_path: Path) -> None:
@@ -264,6 +274,18 @@ def test_a_bad_row_keeps_all_gateways_from_sending(
         fleet.send_many(rows, progress=False)
     assert not any(sim.sent for sim in sims.values())
     assert fleet.outbox().empty
+
+
+def test_a_batch_that_is_wrong_in_two_ways_is_an_invalid_request(
+    sims: dict[str, SimulatedGateway],
+) -> None:
+    rows = batch(("lab", "a", 1), ("lab", "b", 1), ("roof", "c", 9))
+    with (
+        connect(sims, sms_budget=1) as fleet,
+        pytest.raises(InvalidRequest, match=r"(?s)at no gateway.*lab.*budget.*roof.*no port 9"),
+    ):
+        fleet.send_many(rows, progress=False)
+    assert not any(sim.sent for sim in sims.values())
 
 
 def test_a_budget_that_ends_between_two_gateways(sims: dict[str, SimulatedGateway]) -> None:

@@ -34,7 +34,7 @@ from neogate_lab.errors import (
 from neogate_lab.gateway import Gateway
 from neogate_lab.link import loop_thread
 from neogate_lab.simulator import SimulatedGateway, UssdAnswer
-from tests.support import UNHURRIED, eventually, interrupt_when
+from tests.support import UNHURRIED, eventually, interrupt_when, login
 
 
 @pytest.fixture
@@ -44,15 +44,7 @@ def sim() -> Iterator[SimulatedGateway]:
 
 
 def connect(sim: SimulatedGateway, **settings: Any) -> Gateway:
-    usual: dict[str, Any] = {
-        "port": sim.port,
-        "username": sim.username,
-        "password": sim.password,
-        "name": "lab",
-        "store": ":memory:",
-        "sms_interval": 0.0,
-    }
-    return ng.connect(sim.host, **(usual | settings))
+    return ng.connect(sim.host, **login(sim, **({"store": ":memory:"} | settings)))
 
 
 @pytest.fixture

@@ -308,7 +308,10 @@ def _parquet(path: str, connection: Any) -> Any:
         try:
             import fsspec
         except ImportError as error:
-            raise InvalidRequest(f"{scheme} URLs need the package fsspec: install it") from error
+            raise InvalidRequest(
+                f"{scheme} URLs need fsspec, which is not installed: "
+                "pip install 'neogate-lab[remote]'"
+            ) from error
         try:
             connection.register_filesystem(fsspec.filesystem(scheme))
         except (ImportError, ValueError) as error:

@@ -148,8 +148,11 @@ class AsyncGateway:
 
         Raises
         ------
-        Unreachable, ProtocolError, LoginRefused
-            No connection; no NeoGate there; the login was refused (one attempt is made).
+        Unreachable, ProtocolError, LoginRefused, NoAnswer
+            No connection; no NeoGate there; the login was refused (one attempt is made), or not
+            answered within `command_timeout`.
+        GatewayClosed
+            It was closed: an AsyncGateway is opened once.
         """
         if self._closed:
             raise GatewayClosed(f"{self._where} was closed; make a new AsyncGateway")
@@ -339,8 +342,8 @@ class AsyncGateway:
 
         Raises
         ------
-        ConnectionLost, NoAnswer, CommandRefused
-            The link is down; the gateway is silent; it refused.
+        ConnectionLost, NoAnswer, CommandRefused, ProtocolError
+            The link is down; the gateway is silent; it refused; its answer lists no port.
         """
         self._check_open()
         return await self._ports.spans()
@@ -589,8 +592,8 @@ class AsyncGateway:
             Some can't be sent, and so none was: the message names every one of them, and why.
         BudgetExceeded
             Together they go over `sms_budget`.
-        ConnectionLost
-            "auto" has to ask which ports are up, and the link is down.
+        ConnectionLost, NoAnswer, CommandRefused, ProtocolError
+            "auto" has to ask which ports are up; as `spans`.
         StoreError
             It could not be recorded, so it was not sent.
         """
@@ -751,6 +754,8 @@ class AsyncGateway:
             The code or a port can't be used, or a USSD is under way on one; nothing was sent.
         ConnectionLost
             The link is, or went, down.
+        NoAnswer, CommandRefused, ProtocolError
+            Which ports there are has to be asked first; as `spans`.
         """
         self._check_open()
         ports = await (self._ports.up() if port is None else self._resolve(port))

@@ -11,7 +11,17 @@ from neogate_lab.errors import InvalidRequest
 if TYPE_CHECKING:
     from neogate_lab.link.async_gateway import AsyncGateway
 
-__all__ = ["ask"]
+__all__ = ["ask", "check"]
+
+
+def check(code: object, *, since: object, until: object) -> None:
+    """Raise `InvalidRequest` unless ports can be asked so: by text or a dict, and for now alone."""
+    if since is not None or until is not None:
+        raise InvalidRequest("since and until look back: leave code out, or them")
+    if not isinstance(code, str | Mapping):
+        raise InvalidRequest(
+            f'code must be text such as "*100#", or a dict of operators and codes, not {code!r}'
+        )
 
 
 async def ask(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import ipywidgets as widgets  # type: ignore[import-untyped]
+import ipywidgets as widgets
 
 from neogate_lab.notebook.compose import ComposePanel
 from neogate_lab.notebook.inbox import InboxPanel

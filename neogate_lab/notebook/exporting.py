@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import ipywidgets as widgets  # type: ignore[import-untyped]
+import ipywidgets as widgets
 
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.notebook.panel import Panel, button, text_field

@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import ipywidgets as widgets  # type: ignore[import-untyped]
+import ipywidgets as widgets
 
 from neogate_lab.analysis.quality import quality
 from neogate_lab.errors import InvalidRequest, NeogateError

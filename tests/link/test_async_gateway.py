@@ -25,6 +25,7 @@ from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.memory import MemoryLedger
 from neogate_lab.link.options import LinkOptions
 from neogate_lab.simulator import FIRMWARES, SimulatedGateway, UssdAnswer
+from tests.support import login
 
 from .support import START, Peer, answer, eventually, follows, listening, turn
 
@@ -36,14 +37,7 @@ def sim() -> Iterator[SimulatedGateway]:
 
 
 def gateway(sim: SimulatedGateway, **settings: Any) -> AsyncGateway:
-    usual: dict[str, Any] = {
-        "port": sim.port,
-        "username": sim.username,
-        "password": sim.password,
-        "name": "lab",
-        "sms_interval": 0.0,
-    }
-    return AsyncGateway(sim.host, **(usual | settings))
+    return AsyncGateway(sim.host, **login(sim, **settings))
 
 
 # -- opening ---------------------------------------------------------------------------------------
