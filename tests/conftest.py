@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import sys
 import threading
 import time
@@ -38,6 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="apply nest_asyncio to the whole process, as another library might have",
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Four at least: tests wait for answers more than they compute."""
+    return max(4, os.cpu_count() or 1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
