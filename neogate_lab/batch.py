@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from neogate_lab.errors import InvalidRequest, NeogateWarning
+from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.frames import frame_of
 from neogate_lab.history.schema import VIEWS
 from neogate_lab.link import batch as batches
 from neogate_lab.link.outbox import SmsResult
 from neogate_lab.progress import Bar
+from neogate_lab.warn import warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,11 +111,9 @@ def send(
         if bar is not None:
             submit(bar.close)
     if messages and not dry_run and all(result.earlier for result in results):
-        warnings.warn(
+        warn(
             "nothing was sent now: every SMS of this frame was taken up by an earlier call; to "
-            'send them again on purpose, give batch="another name"',
-            NeogateWarning,
-            stacklevel=3,
+            'send them again on purpose, give batch="another name"'
         )
     return results
 

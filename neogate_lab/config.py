@@ -17,14 +17,14 @@ import os
 import re
 import sys
 import tomllib
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from neogate_lab.errors import InvalidRequest, NeogateWarning
+from neogate_lab.errors import InvalidRequest
 from neogate_lab.link.session import Secret
+from neogate_lab.warn import warn
 
 __all__ = [
     "DEFAULT_PORT",
@@ -222,11 +222,9 @@ def _profile(target: str, profiles: dict[str, Any]) -> dict[str, Any]:
         if key != "port" and not isinstance(value, str):
             raise InvalidRequest(f"{key} of profile {target!r} in {path} must be text in quotes")
     if "password" in profile and os.name == "posix" and path.stat().st_mode & 0o077:
-        warnings.warn(
+        warn(
             f"{path} holds a password, and other users of this computer may read it: run "
-            f"chmod 600 {path}",
-            NeogateWarning,
-            stacklevel=2,
+            f"chmod 600 {path}"
         )
     return profile
 

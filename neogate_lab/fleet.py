@@ -7,7 +7,6 @@ import html
 import os
 import shutil
 import sys
-import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from neogate_lab import batch as batches
 from neogate_lab import config, gateway, times
-from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateWarning
+from neogate_lab.errors import GatewayClosed, InvalidRequest
 from neogate_lab.gateway import Gateway
 from neogate_lab.history.frames import frame_of
 from neogate_lab.history.schema import FLEET_VIEWS, VIEWS
@@ -32,6 +31,7 @@ from neogate_lab.link.options import LinkOptions
 from neogate_lab.link.session import Secret
 from neogate_lab.recorded import Ports, Recorded
 from neogate_lab.survey import Survey
+from neogate_lab.warn import warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +116,7 @@ def connect_all(
             gateway._live[made[0].host, made[0].port] = each
     if fleet.failed:
         troubles = fleet._link.troubles
-        _warn(
+        warn(
             f"{len(troubles)} of {len(fleet)} gateways are not connected; who can't be reached is "
             f"tried again in the background, and fleet.failed tells how it stands:\n"
             f"{listed(troubles)}"
@@ -133,7 +133,7 @@ def _warn_of_twins(fleet: Fleet) -> None:
             names.setdefault(each._link.peer, []).append(each.name)
     for peer, twins in names.items():
         if len(twins) > 1:
-            _warn(
+            warn(
                 f"{' and '.join(twins)} are one gateway, at {peer}: whatever it measures and "
                 "receives is recorded once for each name, and its SMS are sent faster than "
                 "sms_interval allows; leave one name out"
@@ -235,7 +235,7 @@ def _close_earlier(endpoints: list[config.Endpoint]) -> None:
     known = [gateway._live.get((endpoint.host, endpoint.port)) for endpoint in endpoints]
     earlier = [each for each in known if each is not None and not each.closed]
     if earlier:
-        _warn(
+        warn(
             f"closing the earlier connection to {', '.join(each.name for each in earlier)}: "
             "connect_all() was called with other gateways or other arguments"
         )
@@ -488,9 +488,9 @@ class Fleet(Recorded):
         for each in self:
             each._surveys = [*each.surveys, survey]
         if survey.notice:
-            _warn(survey.notice)
+            warn(survey.notice)
         if running and survey.running:
-            _warn(
+            warn(
                 f"{len(self._surveys)} surveys of {self.name} run now, the new one beside "
                 f"{', '.join(repr(other.name) for other in running)}; end one with "
                 "fleet.surveys[0].stop()"
@@ -648,7 +648,7 @@ class Fleet(Recorded):
         failed = getattr(answers, "failed", None)
         if failed:
             what = f"{verb}(): " if verb else ""
-            _warn(f"{what}{len(failed)} of {len(self)} gateways failed:\n{listed(failed)}")
+            warn(f"{what}{len(failed)} of {len(self)} gateways failed:\n{listed(failed)}")
         return answers
 
 
@@ -666,14 +666,3 @@ def _frame(view: str, answers: list[tuple[Gateway, list[Any]]]) -> pd.DataFrame:
 def _again(port: Ports) -> Ports:
     """Ports that every gateway can read: what yields them only once is made a list."""
     return list(port) if isinstance(port, Iterable) else port
-
-
-def _warn(text: str) -> None:
-    """Warn, and point at the first line that is not of this package."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(text, NeogateWarning, stacklevel=level)
-
-
-_PACKAGE = str(Path(__file__).parent) + os.sep

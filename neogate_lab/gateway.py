@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import threading
-import warnings
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import asdict, fields
@@ -26,7 +25,6 @@ from neogate_lab.errors import (
     InvalidRequest,
     LoginRefused,
     NeogateError,
-    NeogateWarning,
 )
 from neogate_lab.history.frames import frame_of
 from neogate_lab.history.schema import VIEWS
@@ -44,6 +42,7 @@ from neogate_lab.link.ussd import AsyncUssdSession, UssdTurn
 from neogate_lab.protocol.records import SpanDetail, SpanStatus, UssdReply
 from neogate_lab.recorded import Ports, Recorded
 from neogate_lab.survey import Survey
+from neogate_lab.warn import warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,11 +177,9 @@ def connect(
             return known
         else:
             gateway = _open_instead(known, endpoint, store, options)
-            warnings.warn(
+            warn(
                 f"closed the earlier connection to {known.name}: connect() was called again with "
-                f"other arguments ({', '.join(_differences(known._arguments, arguments))})",
-                NeogateWarning,
-                stacklevel=2,
+                f"other arguments ({', '.join(_differences(known._arguments, arguments))})"
             )
         gateway._arguments = arguments
         _live[endpoint.host, endpoint.port] = gateway
@@ -502,14 +499,12 @@ class Gateway(Recorded):
         survey = Survey(self, asked, name=name, progress=progress)
         self._surveys = [*running, survey]  # before a warning, which may be made an error
         if survey.notice:
-            warnings.warn(survey.notice, NeogateWarning, stacklevel=2)
+            warn(survey.notice)
         if running and survey.running:
-            warnings.warn(
+            warn(
                 f"{len(self._surveys)} surveys of {self.name} run now, the new one beside "
                 f"{', '.join(repr(other.name) for other in running)}; end one with "
-                "gw.surveys[0].stop()",
-                NeogateWarning,
-                stacklevel=2,
+                "gw.surveys[0].stop()"
             )
         return survey
 

@@ -16,7 +16,7 @@ ROOT = "neogate_lab"
 
 FLOORS = (
     {"errors"},
-    {"times", "progress", "words", "latch"},
+    {"times", "progress", "words", "latch", "warn"},
     {"protocol"},
     {"link", "history", "simulator"},
     {"analysis"},
