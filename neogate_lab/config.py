@@ -17,12 +17,13 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from neogate_lab.errors import InvalidRequest
+from neogate_lab.link.options import DEFAULT_PORT
 from neogate_lab.link.session import Secret
 from neogate_lab.warn import warn
 
@@ -36,9 +37,9 @@ __all__ = [
     "credentials",
     "locate",
     "resolve",
+    "store_path",
 ]
 
-DEFAULT_PORT = 5038
 DEFAULT_STORE = "neogate.neogate"
 """In the working directory."""
 _SHOWN = {"host", "port", "username", "name", "store"}
@@ -111,6 +112,33 @@ def resolve(
         name or place.settings.get("name") or place.profile or None,
         place.settings.get("store"),
     )
+
+
+def store_path(given: str | os.PathLike[str] | None, named: Iterable[str | None]) -> str:
+    """Where to record: the path given, else the one that the profiles name, else the default.
+
+    Parameters
+    ----------
+    given : path or None
+        The caller's.
+    named : iterable of str or None
+        What the profile of each gateway says.
+
+    Raises
+    ------
+    InvalidRequest
+        `given` is no path, or it is none and the profiles disagree.
+    """
+    stores = set(filter(None, named))
+    if given is None and len(stores) > 1:
+        raise InvalidRequest(
+            "the profiles name different stores, and gateways that are connected together have "
+            "one: give store="
+        )
+    try:
+        return os.fspath(given or next(iter(stores), DEFAULT_STORE))
+    except TypeError:
+        raise InvalidRequest(f"store must be a path or a Store, not {given!r}") from None
 
 
 def locate(target: str | None, port: int = DEFAULT_PORT) -> Place:

@@ -20,7 +20,7 @@ FLOORS = (
     {"protocol"},
     {"link", "history", "simulator"},
     {"analysis"},
-    {"batch", "config", "dispatcher", "gateway", "recorded", "survey", "fleet"},
+    {"batch", "config", "connecting", "dispatcher", "gateway", "recorded", "survey", "fleet"},
     {"notebook", "doctor", "cli"},
 )
 LEVEL = {part: level for level, parts in enumerate(FLOORS) for part in parts}

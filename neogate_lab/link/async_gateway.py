@@ -27,7 +27,13 @@ from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.ledger import Ledger, append_unwaited
 from neogate_lab.link.loopback import LoopbackTrip
 from neogate_lab.link.memory import MemoryLedger
-from neogate_lab.link.options import LinkOptions, check_seconds, check_words
+from neogate_lab.link.options import (
+    DEFAULT_PORT,
+    LinkOptions,
+    address_of,
+    check_seconds,
+    check_words,
+)
 from neogate_lab.link.outbox import Outbox, Progress, SmsResult
 from neogate_lab.link.pool import SessionPool
 from neogate_lab.link.ports import Ports, needs_port
@@ -100,7 +106,7 @@ class AsyncGateway:
         *,
         username: str,
         password: str,
-        port: int = 5038,
+        port: int = DEFAULT_PORT,
         name: str | None = None,
         ledger: Ledger | None = None,
         clock: Clock | None = None,
@@ -120,7 +126,7 @@ class AsyncGateway:
             raise InvalidRequest(f"port must be a whole number from 1 to 65535, not {port!r}")
         self.host = host
         self.port = port
-        self.endpoint = host if port == 5038 else f"{host}:{port}"
+        self.endpoint = address_of(host, port)
         self.name = name or self.endpoint
         self._where = self.name if self.name == self.endpoint else f"{self.name} ({self.endpoint})"
         self._credentials = Credentials(username, password)
