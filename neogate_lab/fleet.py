@@ -9,8 +9,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from neogate_lab import batch as batches
-from neogate_lab import times
+from neogate_lab import sending, times
+from neogate_lab.choice import PortChoice, again
 from neogate_lab.errors import GatewayClosed, InvalidRequest
 from neogate_lab.gateway import Gateway
 from neogate_lab.history.frames import frame_of
@@ -21,7 +21,7 @@ from neogate_lab.link.async_gateway import AsyncGateway
 from neogate_lab.link.fleet import AsyncFleet, listed
 from neogate_lab.link.handlers import SmsHandler
 from neogate_lab.link.inbox import ReceivedSms
-from neogate_lab.recorded import Ports, Recorded
+from neogate_lab.recorded import Recorded
 from neogate_lab.survey import Survey
 from neogate_lab.warn import warn
 
@@ -169,9 +169,9 @@ class Fleet(Recorded):
             ),
         )
 
-    def diagnostics(self, port: Ports = None) -> pd.DataFrame:
+    def diagnostics(self, port: PortChoice = None) -> pd.DataFrame:
         """Detail of some ports or of all, of every gateway, as `Gateway.diagnostics`."""
-        port = _again(port)
+        port = again(port)
         answers = self._ask("diagnostics", lambda link: link.diagnostics(port))
         return frame_of(
             FLEET_VIEWS["diagnostics"],
@@ -182,13 +182,13 @@ class Fleet(Recorded):
             ),
         )
 
-    def sample(self, label: str = "", *, port: Ports = None) -> pd.DataFrame:
+    def sample(self, label: str = "", *, port: PortChoice = None) -> pd.DataFrame:
         """Measure the signal of some ports or of all, of every gateway, as `Gateway.sample`.
 
         A gateway that is not connected has its rows, too, with ``ok=False``; while nobody knows
         what ports it has, one row without a port.
         """
-        port = _again(port)
+        port = again(port)
         answers = self._ask("sample", lambda link: link.sample(label, port=port))
         return frame_of(
             "signal",
@@ -204,7 +204,7 @@ class Fleet(Recorded):
         self,
         every: times.Period = "10s",
         duration: times.Period | None = None,
-        port: Ports = None,
+        port: PortChoice = None,
         label: str = "",
         name: str | None = None,
         progress: bool = True,
@@ -261,12 +261,12 @@ class Fleet(Recorded):
         self,
         sender: str | None = None,
         contains: str | None = None,
-        port: Ports = None,
+        port: PortChoice = None,
         since: times.Moment | None = None,
         timeout: float = 60,
     ) -> ReceivedSms:
         """Wait for a received SMS at any of the gateways, as `Gateway.wait_for_sms`."""
-        port = _again(port)
+        port = again(port)
         return self._run(self._link.wait_for_sms(sender, contains, port, since, timeout))
 
     def on_sms(self, handler: SmsHandler, name: str | None = None, incomplete: bool = False) -> str:
@@ -325,15 +325,15 @@ class Fleet(Recorded):
         InvalidRequest, BudgetExceeded, ConnectionLost, StoreError
             As `Gateway.send_many`: nothing was sent, at no gateway.
         """
-        frame = batches.as_frame(frame)
-        messages = batches.messages_of(frame)
+        frame = sending.as_frame(frame)
+        messages = sending.messages_of(frame)
         if messages and "gateway" not in frame.columns:
             raise InvalidRequest(
                 "the frame has no column gateway: say in every row which one is to send it"
             )
         for message, name in zip(messages, frame.get("gateway", []), strict=True):
             message["gateway"] = name
-        results = batches.send(
+        results = sending.send(
             self,
             messages,
             progress=progress,
@@ -341,7 +341,7 @@ class Fleet(Recorded):
             retry_failed=retry_failed,
             batch=batch,
         )
-        return batches.results_of(frame, results)
+        return sending.results_of(frame, results)
 
     def waiting(self) -> pd.DataFrame:
         """What is queued at every gateway, and when each is due, as `Gateway.waiting`."""
@@ -353,16 +353,16 @@ class Fleet(Recorded):
         answers = self._ask("resume_outbox", lambda link: link.resume_outbox(wait=wait))
         return _frame("batch", answers)
 
-    def ussd_all(self, code: str, port: Ports = None, *, timeout: float = 30) -> pd.DataFrame:
+    def ussd_all(self, code: str, port: PortChoice = None, *, timeout: float = 30) -> pd.DataFrame:
         """Run a USSD code on several ports of every gateway, as `Gateway.ussd_all`."""
-        port = _again(port)
+        port = again(port)
         answers = self._ask("ussd_all", lambda link: link.ussd_all(code, port, timeout=timeout))
         return _frame("replies", answers)
 
     def balances(
         self,
         code: str | Mapping[str, str] | None = None,
-        port: Ports = None,
+        port: PortChoice = None,
         *,
         since: times.Moment | None = None,
         until: times.Moment | None = None,
@@ -371,7 +371,7 @@ class Fleet(Recorded):
         """Ask the ports of every gateway for their balances, or look, as `Gateway.balances`."""
         from neogate_lab.analysis.balances import balances_of
 
-        port = _again(port)
+        port = again(port)
         known: set[str] | None = None
         if code is None:
             ussd = self._read("ussd", since=since, until=until, port=port)
@@ -415,8 +415,3 @@ def _frame(view: str, answers: list[tuple[Gateway, list[Any]]]) -> pd.DataFrame:
         for fields in map(asdict, records)
     )
     return frame_of(FLEET_VIEWS[view], rows)
-
-
-def _again(port: Ports) -> Ports:
-    """Ports that every gateway can read: what yields them only once is made a list."""
-    return list(port) if isinstance(port, Iterable) else port

@@ -13,8 +13,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from neogate_lab import batch as batches
-from neogate_lab import dispatcher, times
+from neogate_lab import dispatcher, sending, times
+from neogate_lab.choice import PortChoice, again
 from neogate_lab.dispatcher import Dispatcher
 from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateError
 from neogate_lab.history.frames import frame_of
@@ -29,7 +29,7 @@ from neogate_lab.link.outbox import Progress, SmsResult
 from neogate_lab.link.ports import needs_port
 from neogate_lab.link.ussd import AsyncUssdSession, UssdTurn
 from neogate_lab.protocol.records import SpanDetail, SpanStatus, UssdReply
-from neogate_lab.recorded import Ports, Recorded
+from neogate_lab.recorded import Recorded
 from neogate_lab.survey import Survey
 from neogate_lab.warn import warn
 
@@ -88,7 +88,7 @@ class Gateway(Recorded):
         self._handlers = Handlers()
         self._surveys: list[Survey] = []
         self._finalizer: weakref.finalize[..., Gateway] | None = None
-        tell = _Teller(self._handlers, self._dispatcher)
+        tell = _Delivery(self._handlers, self._dispatcher)
         loop.post(lambda: link.listen(tell))
         loop.at_exit(link, link.close)
         self._embed(None)
@@ -192,12 +192,12 @@ class Gateway(Recorded):
         return frame_of("spans", map(self._span_row, self._run(self._link.spans())))
 
     @_documented_as(AsyncGateway.diagnostics)
-    def diagnostics(self, port: int | Iterable[int] | None = None) -> pd.DataFrame:
+    def diagnostics(self, port: PortChoice = None) -> pd.DataFrame:
         details = self._run(self._link.diagnostics(port))
         return frame_of("diagnostics", map(self._detail_row, details))
 
     @_documented_as(AsyncGateway.sample)
-    def sample(self, label: str = "", *, port: int | Iterable[int] | None = None) -> pd.DataFrame:
+    def sample(self, label: str = "", *, port: PortChoice = None) -> pd.DataFrame:
         rows = self._run(self._link.sample(label, port=port))
         return frame_of("signal", ({**row.as_row(), "row_id": row.row_id} for row in rows))
 
@@ -209,7 +209,7 @@ class Gateway(Recorded):
         self,
         every: times.Period = "10s",
         duration: times.Period | None = None,
-        port: int | Iterable[int] | None = None,
+        port: PortChoice = None,
         label: str = "",
         name: str | None = None,
         progress: bool = True,
@@ -272,7 +272,7 @@ class Gateway(Recorded):
         self,
         sender: str | None = None,
         contains: str | None = None,
-        port: int | Iterable[int] | None = None,
+        port: PortChoice = None,
         since: times.Moment | None = None,
         timeout: float = 60,
     ) -> ReceivedSms:
@@ -362,9 +362,9 @@ class Gateway(Recorded):
         StoreError
             It could not be recorded, so it was not sent.
         """
-        frame = batches.as_frame(frame)
-        messages = batches.messages_of(frame)
-        results = batches.send(
+        frame = sending.as_frame(frame)
+        messages = sending.messages_of(frame)
+        results = sending.send(
             self,
             messages,
             progress=progress,
@@ -372,7 +372,7 @@ class Gateway(Recorded):
             retry_failed=retry_failed,
             batch=batch,
         )
-        return batches.results_of(frame, results)
+        return sending.results_of(frame, results)
 
     @_documented_as(AsyncGateway.resume_outbox)
     def resume_outbox(self, *, wait: bool = True) -> pd.DataFrame:
@@ -392,9 +392,7 @@ class Gateway(Recorded):
         return self._run(self._link.ussd(code, port=port, timeout=timeout))
 
     @_documented_as(AsyncGateway.ussd_all)
-    def ussd_all(
-        self, code: str, port: int | Iterable[int] | None = None, *, timeout: float = 30
-    ) -> pd.DataFrame:
+    def ussd_all(self, code: str, port: PortChoice = None, *, timeout: float = 30) -> pd.DataFrame:
         replies = self._run(self._link.ussd_all(code, port, timeout=timeout))
         view = VIEWS["replies"].names
         return frame_of("replies", ({name: asdict(r)[name] for name in view} for r in replies))
@@ -402,7 +400,7 @@ class Gateway(Recorded):
     def balances(
         self,
         code: str | Mapping[str, str] | None = None,
-        port: Ports = None,
+        port: PortChoice = None,
         *,
         since: times.Moment | None = None,
         until: times.Moment | None = None,
@@ -442,9 +440,8 @@ class Gateway(Recorded):
         from neogate_lab.analysis.balances import balances_of
 
         if code is None:
-            if port is not None and not isinstance(port, int):
-                port = list(port)
-            return balances_of(self._read("ussd", since=since, until=until, port=port), known=None)
+            asked = self._read("ussd", since=since, until=until, port=again(port))
+            return balances_of(asked, known=None)
         if since is not None or until is not None:
             raise InvalidRequest("since and until look back: leave code out, or them")
         if not isinstance(code, str | Mapping):
@@ -575,7 +572,7 @@ class UssdSession:
         return self._session.transcript()
 
 
-class _Teller:
+class _Delivery:
     """Passes each message to the dispatcher; holds no facade, so that one can be dropped."""
 
     def __init__(self, handlers: Handlers, dispatcher: Dispatcher) -> None:

@@ -26,6 +26,7 @@ from neogate_lab.analysis import charts, comparison, findings, gaps, plots, summ
 from neogate_lab.analysis.copies import PLACED, PORTS_A_PICTURE, Asked, Copies
 from neogate_lab.analysis.quality import BANDS
 from neogate_lab.analysis.tables import extents, fetch
+from neogate_lab.choice import PortChoice
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.parquet_files import package_version
 from neogate_lab.history.places import Place, locate
@@ -77,7 +78,7 @@ def write_report(
     gateway: str | Iterable[str] | None = None,
     since: Moment | None = None,
     until: Moment | None = None,
-    port: int | Iterable[int] | None = None,
+    port: PortChoice = None,
     redact: str | None = "all",
     title: str | None = None,
     progress: bool = True,

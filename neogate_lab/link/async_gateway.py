@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
+from neogate_lab.choice import PortChoice
 from neogate_lab.errors import (
     CommandRefused,
     ConnectionLost,
@@ -351,7 +352,7 @@ class AsyncGateway:
         self._check_open()
         return await self._ports.spans()
 
-    async def diagnostics(self, port: int | Iterable[int] | None = None) -> list[SpanDetail]:
+    async def diagnostics(self, port: PortChoice = None) -> list[SpanDetail]:
         """Detail of some ports or of all, as `gsm show span N` says now (WIRE §6).
 
         Parameters
@@ -369,9 +370,7 @@ class AsyncGateway:
         self._check_open()
         return await self._ports.diagnostics(port)
 
-    async def sample(
-        self, label: str = "", *, port: int | Iterable[int] | None = None
-    ) -> list[Measurement]:
+    async def sample(self, label: str = "", *, port: PortChoice = None) -> list[Measurement]:
         """Measure the signal of some ports or of all once, and record it.
 
         Parameters
@@ -421,7 +420,7 @@ class AsyncGateway:
         self,
         sender: str | None = None,
         contains: str | None = None,
-        port: int | Iterable[int] | None = None,
+        port: PortChoice = None,
         since: Moment | None = None,
         timeout: float = 60,
     ) -> ReceivedSms:
@@ -732,7 +731,7 @@ class AsyncGateway:
             self._ussd.leave(port, who)
 
     async def ussd_all(
-        self, code: str, port: int | Iterable[int] | None = None, *, timeout: float = 30
+        self, code: str, port: PortChoice = None, *, timeout: float = 30
     ) -> list[UssdReply]:
         """Run a USSD code on several ports at the same time, up to four at once.
 
@@ -792,7 +791,7 @@ class AsyncGateway:
         *,
         every: float = 10.0,
         duration: float | None = None,
-        port: int | Iterable[int] | None = None,
+        port: PortChoice = None,
         label: str = "",
         name: str | None = None,
         on_tick: Callable[[int], object] = lambda done: None,
@@ -850,7 +849,7 @@ class AsyncGateway:
         """The physical port of a span (WIRE §4)."""
         return span - self._options.span_offset
 
-    async def _resolve(self, port: int | Iterable[int] | None) -> list[tuple[int, int]]:
+    async def _resolve(self, port: PortChoice) -> list[tuple[int, int]]:
         self._check_open()
         return await self._ports.resolve(port)
 

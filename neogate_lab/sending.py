@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.frames import frame_of
 from neogate_lab.history.schema import VIEWS
-from neogate_lab.link import batch as batches
+from neogate_lab.link.batch import check_names
 from neogate_lab.link.outbox import SmsResult
 from neogate_lab.progress import Bar
 from neogate_lab.warn import warn
@@ -56,7 +56,7 @@ def messages_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     InvalidRequest
         A column is missing, is there twice, or has nearly the right name.
     """
-    batches.check_names(frame.columns)
+    check_names(frame.columns)
     twice = [name for name in _READ if list(frame.columns).count(name) > 1]
     if twice:
         raise InvalidRequest(f"the frame has two columns {' and '.join(twice)}: keep one")
