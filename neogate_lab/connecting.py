@@ -65,7 +65,7 @@ class _Wanted:
 
 _connecting = threading.RLock()
 _live: weakref.WeakValueDictionary[tuple[str, int], Gateway] = weakref.WeakValueDictionary()
-_wanted: weakref.WeakKeyDictionary[Gateway, _Wanted] = weakref.WeakKeyDictionary()
+_asked: weakref.WeakKeyDictionary[Gateway, _Wanted] = weakref.WeakKeyDictionary()
 _fleets: weakref.WeakKeyDictionary[Fleet, list[_Wanted]] = weakref.WeakKeyDictionary()
 
 
@@ -173,7 +173,7 @@ def connect(
         known = _live.get(wanted.address)
         if known is None or known.closed:
             return _remembered(_open(wanted), wanted)
-        before = _wanted[known]
+        before = _asked[known]
         if before == wanted:
             return known
         gateway = _remembered(_open_instead(known, wanted), wanted)
@@ -240,7 +240,7 @@ def connect_all(
             if not fleet.closed and before == wanted:
                 return fleet
         _close_earlier(wanted)
-        fleet = _open_all(wanted, store)
+        fleet = _open_all(wanted)
         _fleets[fleet] = wanted
         for each, its in zip(fleet, wanted, strict=True):
             _remembered(each, its)
@@ -411,13 +411,13 @@ def _password_for(place: config.Place, username: str) -> str:
     else ask.
     """
     known = _live.get((place.host, place.port))
-    if known is None or known.closed or _wanted[known].endpoint.username != username:
+    if known is None or known.closed or _asked[known].endpoint.username != username:
         return config.ask_for_password(place, username)
-    return _wanted[known].endpoint.password
+    return _asked[known].endpoint.password
 
 
 def _remembered(gateway: Gateway, wanted: _Wanted) -> Gateway:
-    _wanted[gateway] = wanted
+    _asked[gateway] = wanted
     _live[wanted.address] = gateway
     return gateway
 
@@ -447,8 +447,8 @@ def _open_instead(known: Gateway, wanted: _Wanted) -> Gateway:
     return gateway
 
 
-def _open_all(wanted: list[_Wanted], store: str | Store) -> Fleet:
-    with _opened(store) as (ledger, owned), _loop() as loop:
+def _open_all(wanted: list[_Wanted]) -> Fleet:
+    with _opened(wanted[0].store) as (ledger, owned), _loop() as loop:
         links = [_link(each, ledger) for each in wanted]
         link = AsyncFleet(links)
         loop.run(link.open())
