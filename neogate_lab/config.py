@@ -130,7 +130,7 @@ def store_path(given: str | os.PathLike[str] | None, named: Iterable[str | None]
         `given` is no path, or it is none and the profiles disagree.
     """
     stores = set(filter(None, named))
-    if given is None and len(stores) > 1:
+    if not given and len(stores) > 1:
         raise InvalidRequest(
             "the profiles name different stores, and gateways that are connected together have "
             "one: give store="
