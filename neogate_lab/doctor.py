@@ -196,8 +196,8 @@ def examine(
     yield _widgets()
     place, finding = _settings(target, port)
     yield finding
-    profile_store = None if place is None else place.settings.get("store")
-    yield _store(Path(store or profile_store or config.DEFAULT_STORE).expanduser())
+    named = None if place is None else place.settings.get("store")
+    yield _store(Path(config.store_path(store, [named])).expanduser())
     loop = loop_thread.acquire()
     try:
         patient = None if place is None else _Patient(loop, place, timeout)

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 import neogate_lab as ng
+from neogate_lab.connecting import connect_all
 from neogate_lab.errors import (
     CommandRefused,
     ConnectionLost,
@@ -29,7 +30,7 @@ from neogate_lab.errors import (
     ProtocolError,
     Unreachable,
 )
-from neogate_lab.fleet import Fleet, connect_all
+from neogate_lab.fleet import Fleet
 from neogate_lab.gateway import Gateway
 from neogate_lab.link import fleet as fleets
 from neogate_lab.simulator import SimulatedGateway
@@ -692,6 +693,22 @@ def test_the_same_call_again_gives_the_same_fleet(sims: dict[str, SimulatedGatew
             assert other["roof"].status == "connected"
     with connect(sims) as third:
         assert third is not fleet
+
+
+def test_connect_gives_and_replaces_one_of_a_fleet(sims: dict[str, SimulatedGateway]) -> None:
+    with connect(sims) as fleet:
+        lab = fleet["lab"]
+        same: dict[str, Any] = {
+            **target("lab", sims["lab"]),
+            **{"username": "apiuser", "password": "apipass", "store": ":memory:"},
+            **{"command_timeout": 2.0, "sms_interval": 0.0},
+        }
+        assert ng.connect(**same) is lab
+        with pytest.warns(NeogateWarning, match=r"earlier connection to lab: .*\(keepalive\)"):
+            other = ng.connect(**same, keepalive=60.0)
+        with other:
+            assert lab.closed
+            assert other.status == "connected"
 
 
 def test_two_names_for_one_gateway_are_noticed(sims: dict[str, SimulatedGateway]) -> None:

@@ -369,9 +369,11 @@ def test_a_failing_handler_is_warned_of_and_the_next_is_called(
 
     gw.on_sms(broken, name="broken")
     gw.on_sms(lambda message: heard.append(message.text), name="fine")
-    with pytest.warns(NeogateWarning, match="'broken'"):  # noqa: PT031 - it comes later
+    with pytest.warns(NeogateWarning, match="'broken'") as caught:  # noqa: PT031 - it comes later
         sim.receive_sms(port=1, sender="900", text="a")
         eventually(lambda: heard)
+    line = broken.__code__.co_firstlineno + 1
+    assert [(warning.filename, warning.lineno) for warning in caught] == [(__file__, line)]
     assert gw.handler_errors == [("broken", error)]
 
 

@@ -22,6 +22,7 @@ from neogate_lab.history.schema import TABLES, Column
 __all__ = [
     "Data",
     "column_of",
+    "extents",
     "fetch",
     "filled",
     "micros",
@@ -200,6 +201,23 @@ def column_of(table: str, name: str) -> Column:
             f"{table} has no column {name!r}; its columns are {', '.join(TABLES[table].names)}"
         )
     return TABLES[table].column(name)
+
+
+def extents(table: Any, *by: str, **more: Any) -> pd.DataFrame:
+    """How many rows each group of an Ibis table has, from when to when; and `more` of each.
+
+    Returns
+    -------
+    DataFrame
+        The columns `by`, then n, first, last and those of `more`; in no order.
+    """
+    time = table.time
+    rows = fetch(
+        table.group_by(list(by)).aggregate(
+            n=table.count(), first=time.min(), last=time.max(), **more
+        )
+    )
+    return rows.assign(first=utc(rows["first"]), last=utc(rows["last"]))
 
 
 def utc(times: pd.Series) -> pd.Series:

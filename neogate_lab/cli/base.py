@@ -87,7 +87,7 @@ Store = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="Folder to record into; default the profile's, or neogate.neogate.",
+        help="Folder to record into, made if need be; default the profile's, or neogate.neogate.",
         show_default=False,
     ),
 ]

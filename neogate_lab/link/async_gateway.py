@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
+from neogate_lab.choice import PortChoice
 from neogate_lab.errors import (
     CommandRefused,
     ConnectionLost,
@@ -27,7 +28,13 @@ from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.ledger import Ledger, append_unwaited
 from neogate_lab.link.loopback import LoopbackTrip
 from neogate_lab.link.memory import MemoryLedger
-from neogate_lab.link.options import LinkOptions, check_seconds, check_words
+from neogate_lab.link.options import (
+    DEFAULT_PORT,
+    LinkOptions,
+    address_of,
+    check_seconds,
+    check_words,
+)
 from neogate_lab.link.outbox import Outbox, Progress, SmsResult
 from neogate_lab.link.pool import SessionPool
 from neogate_lab.link.ports import Ports, needs_port
@@ -100,7 +107,7 @@ class AsyncGateway:
         *,
         username: str,
         password: str,
-        port: int = 5038,
+        port: int = DEFAULT_PORT,
         name: str | None = None,
         ledger: Ledger | None = None,
         clock: Clock | None = None,
@@ -120,7 +127,7 @@ class AsyncGateway:
             raise InvalidRequest(f"port must be a whole number from 1 to 65535, not {port!r}")
         self.host = host
         self.port = port
-        self.endpoint = host if port == 5038 else f"{host}:{port}"
+        self.endpoint = address_of(host, port)
         self.name = name or self.endpoint
         self._where = self.name if self.name == self.endpoint else f"{self.name} ({self.endpoint})"
         self._credentials = Credentials(username, password)
@@ -348,7 +355,7 @@ class AsyncGateway:
         self._check_open()
         return await self._ports.spans()
 
-    async def diagnostics(self, port: int | Iterable[int] | None = None) -> list[SpanDetail]:
+    async def diagnostics(self, port: PortChoice = None) -> list[SpanDetail]:
         """Detail of some ports or of all, as `gsm show span N` says now (WIRE §6).
 
         Parameters
@@ -366,9 +373,7 @@ class AsyncGateway:
         self._check_open()
         return await self._ports.diagnostics(port)
 
-    async def sample(
-        self, label: str = "", *, port: int | Iterable[int] | None = None
-    ) -> list[Measurement]:
+    async def sample(self, label: str = "", *, port: PortChoice = None) -> list[Measurement]:
         """Measure the signal of some ports or of all once, and record it.
 
         Parameters
@@ -418,7 +423,7 @@ class AsyncGateway:
         self,
         sender: str | None = None,
         contains: str | None = None,
-        port: int | Iterable[int] | None = None,
+        port: PortChoice = None,
         since: Moment | None = None,
         timeout: float = 60,
     ) -> ReceivedSms:
@@ -729,7 +734,7 @@ class AsyncGateway:
             self._ussd.leave(port, who)
 
     async def ussd_all(
-        self, code: str, port: int | Iterable[int] | None = None, *, timeout: float = 30
+        self, code: str, port: PortChoice = None, *, timeout: float = 30
     ) -> list[UssdReply]:
         """Run a USSD code on several ports at the same time, up to four at once.
 
@@ -791,7 +796,7 @@ class AsyncGateway:
         *,
         every: float = 10.0,
         duration: float | None = None,
-        port: int | Iterable[int] | None = None,
+        port: PortChoice = None,
         label: str = "",
         name: str | None = None,
         on_tick: Callable[[int], object] = lambda done: None,
@@ -849,7 +854,7 @@ class AsyncGateway:
         """The physical port of a span (WIRE §4)."""
         return span - self._options.span_offset
 
-    async def _resolve(self, port: int | Iterable[int] | None) -> list[tuple[int, int]]:
+    async def _resolve(self, port: PortChoice) -> list[tuple[int, int]]:
         self._check_open()
         return await self._ports.resolve(port)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from neogate_lab.choice import PortChoice
 from neogate_lab.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def check(code: object, *, since: object, until: object) -> None:
 async def ask(
     link: AsyncGateway,
     code: str | Mapping[str, str],
-    port: int | Iterable[int] | None,
+    port: PortChoice,
     timeout: float,
 ) -> list[str]:
     """Ask each port with the code of its operator; the codes that were used."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
+from neogate_lab.choice import PortChoice
 from neogate_lab.errors import InvalidRequest, NeogateError, NoAnswer
 from neogate_lab.link.async_gateway import AsyncGateway
 from neogate_lab.link.clock import SystemClock
@@ -121,7 +122,7 @@ class AsyncFleet:
         self,
         sender: str | None = None,
         contains: str | None = None,
-        port: int | Iterable[int] | None = None,
+        port: PortChoice = None,
         since: Moment | None = None,
         timeout: float = 60,
     ) -> ReceivedSms:
@@ -217,7 +218,7 @@ class AsyncFleet:
         *,
         every: float,
         duration: float | None = None,
-        port: int | Iterable[int] | None = None,
+        port: PortChoice = None,
         label: str = "",
         name: str | None = None,
         on_tick: Callable[[int], object] = lambda done: None,
@@ -331,7 +332,7 @@ class AsyncFleetSurvey:
         for survey in self._surveys.values():
             survey.when_ended(ended)
 
-    async def mark(self, label: str, port: int | Iterable[int] | None = None) -> Answers[None]:
+    async def mark(self, label: str, port: PortChoice = None) -> Answers[None]:
         """Label what is measured from the next tick on, at all gateways."""
         return await self._each(lambda survey: survey.mark(label, port))
 

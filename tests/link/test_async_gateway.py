@@ -156,8 +156,9 @@ async def test_sms_that_a_dead_process_left_are_warned_of_and_not_sent(
     row = {"queued_at": START, "gateway": "lab", "port": 1, "span": 2, "to": "900", "text": "x"}
     ledger.enqueue(row | {"id": "ng1", "key": "k", "segments": 1}).result()
     gw = gateway(sim, ledger=ledger)
-    with pytest.warns(NeogateWarning, match="1 SMS queued"):
+    with pytest.warns(NeogateWarning, match="1 SMS queued") as caught:
         await gw.open()
+    assert [warning.filename for warning in caught] == [__file__]
     assert sim.sent == []
     await gw.close()
 
