@@ -372,7 +372,7 @@ class Store:
         ----------
         table : str
             A name in `schema.TABLES`.
-        since, until : datetime, timedelta or str, optional
+        since, until : datetime, date, timedelta or str, optional
             From `since` (inclusive) until `until` (exclusive): a time (naive means UTC), or how
             long ago ("2h", "30m", a timedelta).
         gateway, port, label, **equals

@@ -437,7 +437,7 @@ class AsyncGateway:
             A part of the text.
         port : int or iterable of int, optional
             Physical ports, from 1.
-        since : datetime, str or timedelta, optional
+        since : datetime, date, timedelta or str, optional
             Also one that came since then ("2m", a timedelta, a time; naive is UTC), before this
             process too; default now.
         timeout : float
