@@ -441,7 +441,7 @@ class AsyncGateway:
             Also one that came since then ("2m", a timedelta, a time; naive is UTC), before this
             process too; default now.
         timeout : float
-            Seconds.
+            Seconds; with 0, only what is on record is looked at.
 
         Raises
         ------
@@ -459,8 +459,7 @@ class AsyncGateway:
         from_when = None if since is None else moment(since, self._clock.now())
         which = wanted(sender, contains, ports)
         try:
-            async with asyncio.timeout(timeout):
-                return await self._inbound.wait(which, since=from_when)
+            return await self._inbound.wait(which, since=from_when, timeout=timeout)
         except TimeoutError:
             raise NoAnswer(
                 f"no such SMS reached {self._where} within {timeout:g} s; what did arrive is in "
