@@ -25,7 +25,7 @@ from neogate_lab.link.connection import Connection
 from neogate_lab.link.handlers import Handlers, SmsHandler
 from neogate_lab.link.inbound import Inbound, wanted
 from neogate_lab.link.inbox import ReceivedSms
-from neogate_lab.link.ledger import Ledger, append_unwaited
+from neogate_lab.link.ledger import Ledger, append_or_log
 from neogate_lab.link.loopback import LoopbackTrip
 from neogate_lab.link.memory import MemoryLedger
 from neogate_lab.link.options import (
@@ -961,4 +961,4 @@ class AsyncGateway:
             "gap_s": gap,
         }
         what = f"{self._where}: the change of the link was not recorded"
-        append_unwaited(self._ledger, "connections", row, what)
+        append_or_log(self._ledger, "connections", row, what)

@@ -27,7 +27,7 @@ from neogate_lab.errors import (
 )
 from neogate_lab.link.clock import Clock
 from neogate_lab.link.connection import Connection
-from neogate_lab.link.ledger import Ledger, Row, append_unwaited
+from neogate_lab.link.ledger import Ledger, Row, append_or_log
 from neogate_lab.link.pool import SessionPool
 from neogate_lab.link.session import Session
 from neogate_lab.protocol import commands
@@ -181,7 +181,7 @@ class UssdDesk:
                 command, timeout=timeout + self._command_timeout, what=f"the USSD on port {port}"
             )
         except CommandRefused:  # answered, so nothing is left in the modem
-            self._record_unanswered(row, "refused", doubtful=False)
+            await self._record_unanswered(row, "refused", doubtful=False)
             raise
         except BaseException as error:
             outcome = next(
@@ -189,7 +189,7 @@ class UssdDesk:
                 "interrupted",
             )
             self._doubted[port] = False
-            self._record_unanswered(row, outcome, doubtful=True)
+            await self._record_unanswered(row, outcome, doubtful=True)
             raise
         try:
             reply = parse_ussd_reply(body, port=port, span=span, code=sent)
@@ -202,10 +202,13 @@ class UssdDesk:
             self._doubted[port] = True
         return reply
 
-    def _record_unanswered(self, row: Row, outcome: str, *, doubtful: bool) -> None:
+    async def _record_unanswered(self, row: Row, outcome: str, *, doubtful: bool) -> None:
+        """On disk before the error is told, which a failing disk does not hide."""
         row = {**row, "outcome": outcome, "doubtful": doubtful}
         what = f"{self._where}: a USSD without an answer was not recorded"
-        append_unwaited(self._ledger, "ussd", row, what)
+        recorded = append_or_log(self._ledger, "ussd", row, what)
+        if outcome != "interrupted":  # the stop button waits for no disk
+            await asyncio.wrap_future(recorded)
 
     async def _until_ready(
         self, session: Session, port: int, span: int, timeout: float
