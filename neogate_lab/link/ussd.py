@@ -95,8 +95,8 @@ class UssdDesk:
         self._clock = clock
         # Weak: a conversation that nobody holds any more gives its port back.
         self._taken: WeakValueDictionary[int, object] = WeakValueDictionary()
-        # Ports whose last USSD got no answer; True when the gateway itself said "timeout".
-        self._doubted: dict[int, bool] = {}
+        # Ports whose last USSD got no answer: the next one may be handed it.
+        self._doubted: set[int] = set()
         self._warned = False
         self._alone_until = float("-inf")
 
@@ -140,7 +140,7 @@ class UssdDesk:
                 began = self._clock.monotonic()
                 reply = await self._exchange(session, command, row, timeout)
                 if port in self._doubted and reply.outcome != "timeout":
-                    del self._doubted[port]
+                    self._doubted.discard(port)
                     reply = replace(reply, doubtful=True)
                 row["latency_ms"] = 1000 * (self._clock.monotonic() - began)
         for name in ("outcome", "menu", "text", "dcs", "raw", "doubtful"):
@@ -188,7 +188,7 @@ class UssdDesk:
                 (name for kind, name in _UNANSWERED.items() if isinstance(error, kind)),
                 "interrupted",
             )
-            self._doubted[port] = False
+            self._doubted.add(port)
             await self._record_unanswered(row, outcome, doubtful=True)
             raise
         try:
@@ -199,7 +199,7 @@ class UssdDesk:
                 port=port, span=span, code=sent, outcome="failed", raw=raw, doubtful=True
             )
         if reply.outcome == "timeout":
-            self._doubted[port] = True
+            self._doubted.add(port)
         return reply
 
     async def _record_unanswered(self, row: Row, outcome: str, *, doubtful: bool) -> None:
@@ -223,10 +223,10 @@ class UssdDesk:
                 return None
             state = detail.state.upper()
             if "USSD" not in state:
-                # A port that was seen to end its USSD owes nothing; one that timed out and says
-                # READY may still hand a late answer to the next request.
-                if state and (was_busy or not self._doubted.get(port, False)):
-                    self._doubted.pop(port, None)
+                # A port that was seen to end its USSD owes nothing; one that says READY and gave
+                # no answer may still hand a late one to the next request.
+                if state and was_busy:
+                    self._doubted.discard(port)
                 return True if state else None
             if not was_busy:
                 logger.info("%s: port %d is busy with an earlier USSD", self._where, port)

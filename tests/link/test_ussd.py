@@ -422,12 +422,38 @@ async def test_a_session_that_nobody_holds_gives_its_port_back() -> None:
         assert (await gw.ussd("*100#", port=1)).outcome == "done"
 
 
-async def test_a_silent_gateway_is_no_outcome_and_casts_doubt_on_the_next_reply() -> None:
+@pytest.mark.parametrize("state", ["", "READY"])
+async def test_a_silent_gateway_is_no_outcome_and_casts_doubt_on_the_next_reply(state: str) -> None:
     def script(port: Port) -> None:
-        port.states = [""] * 10
-        port.answers = [None, reply("of the first?")]
+        port.states = [state] * 10
+        port.answers = [None, reply("of the first?"), reply("clear")]
 
     async with one_port(script, command_timeout=0.2) as (gw, _):
         with pytest.raises(NoAnswer):
             await gw.ussd("*100#", port=1, timeout=0.1)
-        assert (await gw.ussd("*100#", port=1)).doubtful
+        replies = [await gw.ussd("*100#", port=1) for _ in range(2)]
+        assert [got.doubtful for got in replies] == [True, False]
+
+
+async def test_an_interrupt_casts_doubt_on_the_next_reply() -> None:
+    def script(port: Port) -> None:
+        port.answers = [None]
+
+    async with one_port(script) as (gw, port):
+        asked = asyncio.create_task(gw.ussd("*100#", port=1))
+        await eventually(lambda: "sent" in port.log)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        port.answers = [reply("of the first?"), reply("clear")]
+        replies = [await gw.ussd("*100#", port=1) for _ in range(2)]
+        assert [got.doubtful for got in replies] == [True, False]
+
+
+async def test_a_refusal_leaves_nothing_that_could_come_late() -> None:
+    def script(port: Port) -> None:
+        port.answers = ["No GSM running on span 2\n", reply("mine")]
+
+    async with one_port(script) as (gw, _):
+        with pytest.raises(CommandRefused):
+            await gw.ussd("*100#", port=1)
+        assert not (await gw.ussd("*100#", port=1)).doubtful
