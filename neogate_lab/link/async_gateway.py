@@ -771,6 +771,9 @@ class AsyncGateway:
     def ussd_session(self, port: int = 1) -> AsyncUssdSession:
         """A conversation with a USSD menu on one port; a context manager.
 
+        Begin with a code; each answer to a menu is any one-line text without a double quote or a
+        backslash: the gateway's parser would end the text at the one and eat the other.
+
         Parameters
         ----------
         port : int

@@ -298,7 +298,8 @@ class AsyncUssdSession:
         Parameters
         ----------
         text : str
-            ``[0-9*#+]+`` when no menu is open; else any one-line text without a double quote.
+            ``[0-9*#+]+`` when no menu is open; else any one-line text without a double quote, which
+            would end it, or a backslash, which the gateway's parser eats (WIRE §7).
         timeout : float
             Seconds that the network may take.
 
