@@ -315,6 +315,11 @@ def test_a_dead_gateway_keeps_nobody_from_work(sims: dict[str, SimulatedGateway]
         assert (lost.ok.tolist(), lost.error.tolist()) == ([False], ["disconnected"])
         assert lost.port.isna().all()
         assert len(sample) == 4
+        for ask in (fleet.diagnostics, lambda port: fleet.ussd_all("*1#", port)):
+            with pytest.raises(InvalidRequest, match=r"(?s)none of 3.*no port 9.*no connection"):
+                ask(port=9)
+        with pytest.raises(InvalidRequest, match=r"(?s)at no gateway.*no connection.*no port 9"):
+            fleet.send_many(batch(("lab", "a", "auto"), ("roof", "b", 9)), progress=False)
         sims["lab"].start()
         fleet.reconnect()
         eventually(lambda: not fleet.failed)

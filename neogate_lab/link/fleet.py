@@ -10,7 +10,14 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from neogate_lab.choice import PortChoice
-from neogate_lab.errors import InvalidRequest, NeogateError, NoAnswer
+from neogate_lab.errors import (
+    ConnectionLost,
+    InvalidRequest,
+    LoginRefused,
+    NeogateError,
+    NoAnswer,
+    Unreachable,
+)
 from neogate_lab.link.async_gateway import AsyncGateway
 from neogate_lab.link.clock import SystemClock
 from neogate_lab.link.inbox import ReceivedSms
@@ -31,6 +38,8 @@ TOGETHER = 25
 """Gateways up to which all are measured in the same instant."""
 APART = 0.01
 """Seconds between the ticks of more gateways: what many do in the same instant, they do late."""
+_NOT_THERE = (ConnectionLost, LoginRefused, Unreachable)
+"""What a gateway without a link says of any request, right or wrong."""
 TOLD = 10
 """Gateways that one message names with their reasons."""
 
@@ -110,7 +119,8 @@ class AsyncFleet:
         Raises
         ------
         NeogateError
-            All failed; of the same type as their errors, if that is one.
+            All failed; of the same type as their errors, if that is one. Gateways whose link is
+            down have no say in it, unless all are.
         """
 
         async def one(gateway: AsyncGateway) -> T:
@@ -440,7 +450,8 @@ def _checked(answers: Answers[T]) -> Answers[T]:
 
 
 def _kind(failed: Mapping[str, NeogateError]) -> type[NeogateError]:
-    """The nearest type that all the errors have in common."""
-    first, *others = (type(error) for error in failed.values())
+    """The nearest type that the errors have in common: those that judge the request, if any do."""
+    judged = [type(error) for error in failed.values() if not isinstance(error, _NOT_THERE)]
+    first, *others = judged or [type(error) for error in failed.values()]
     shared = (kind for kind in first.__mro__ if all(issubclass(each, kind) for each in others))
     return next(kind for kind in shared if issubclass(kind, NeogateError))
