@@ -115,7 +115,7 @@ class SpanDetail:
     acd: float | None = None
     state: str = ""  # phone numbers removed
     last_event: str = ""
-    extra: dict[str, str] = field(default_factory=dict, repr=False)  # PINs, "Last send AT" masked
+    extra: dict[str, str] = field(default_factory=dict, repr=False)  # numbers, PINs, codes masked
     own_number: str = field(default="", repr=False)  # the SIM's, on firmware that tells it
 
 
@@ -215,6 +215,7 @@ _ALIASES = {
 
 _NUMBER = re.compile(r"\+?[0-9*#]+(?:[ ().%-]*[0-9*#]+)*")
 _LONG_NUMBER = re.compile(r"\+?[0-9*#]{3,}")
+_LIKELY_NUMBER = re.compile(r"\+(?:[ ().-]*[0-9]){6,}|[0-9]{6,}|[*#]+[0-9][0-9*]*(?:#|%23)[0-9*#]*")
 _AT_COMMAND = re.compile(r"\s*AT[+^&$%*#]?[A-Za-z]*[=?]*")
 _LITERAL_LINE_END = re.compile(r"(?:\\r|\\n|\s)*")
 _INTEGER = re.compile(r"\s*(-?\d{1,6})(?!\d)")
@@ -267,7 +268,8 @@ def parse_span_detail(body: bytes, span: int) -> SpanDetail:
     """Read `gsm show span N`, whatever fields it has and in whatever order (WIRE §6).
 
     Phone numbers, PINs and USSD codes are masked wherever they stand, except in `imei`, `imsi`,
-    `smsc` and `own_number`.
+    `smsc` and `own_number`, and of another SMS centre in `extra`. There, where nobody knows what a
+    number is, one of six digits or more counts as a phone's.
 
     Raises
     ------
@@ -510,7 +512,10 @@ def _masked_extra(name: str, value: str) -> str:
     personal = re.search(r"\b(?:pin2?|puk2?|own|phone|called|caller|calling|msisdn)\b", key)
     if personal or not name:
         return MASK if value else ""
-    return mask_pins(value)
+    value = mask_pins(value)
+    if re.search(r"\bsms cent(?:er|re)\b|\bsmsc\b", key):
+        return value
+    return _LIKELY_NUMBER.sub(MASK, value)
 
 
 def _mask_at(value: str) -> str:

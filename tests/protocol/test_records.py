@@ -170,6 +170,13 @@ class TestDetail:
             ("PUK Code: 48214821", "4821"),
             ("Last event: SMS received from 390000000001", "39"),
             ("a line without its name 390000000001", "39"),
+            ("Forward To: +390000000001", "39"),
+            ("Forward To: +39 (0) 00-00 00", "39"),
+            ("Hotline: sip 390000000001@box", "39"),
+            ("SIM ICCID: 8939000000000000001", "89"),
+            ("Balance Code: *100*77#", "100"),
+            ("Balance Code: *100%23", "100"),
+            ("Status: Up\nSIM IMSI: 250010000000001\nSIM IMSI: 250010000000002", "2500"),
         ],
     )
     def test_numbers_codes_and_pins_are_masked(self, line: str, secret: str) -> None:
@@ -177,6 +184,22 @@ class TestDetail:
         shown = f"{record.state} {record.last_event} {record.extra}"
         assert secret not in shown
         assert "****" in shown
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "Remain Time: 12000",
+            "Network Band: 850 900 1800 1900",
+            "Registered At: 2019-11-22 13:01:40",
+            "Module Address: 192.168.5.150",
+            "Temperature: +31.5",
+            "Slot: #1",
+            "Send SMS Center Number: +390000000001",
+        ],
+    )
+    def test_what_is_no_number_of_a_person_stays_in_an_unknown_field(self, line: str) -> None:
+        name, value = line.split(": ", 1)
+        assert detail(f"Status: Up\n{line}\n").extra == {name: value}
 
     @pytest.mark.parametrize("at", ["AT+CREG?\\r\\n", "AT+CSQ\\r\\n", "AT", "AT+CREG?"])
     def test_a_command_without_argument_stays(self, at: str) -> None:
