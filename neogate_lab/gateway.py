@@ -280,6 +280,8 @@ class Gateway(Recorded):
 
     @_documented_as(AsyncGateway.on_sms)
     def on_sms(self, handler: SmsHandler, name: str | None = None, incomplete: bool = False) -> str:
+        if self.closed:
+            raise GatewayClosed(f"{self.name} was closed; connect again")
         if inspect.iscoroutinefunction(handler):
             raise InvalidRequest(
                 "on_sms() takes a plain function here; a coroutine function is for an AsyncGateway"
@@ -470,7 +472,7 @@ class Gateway(Recorded):
         make: Callable[[AsyncGateway], Coroutine[Any, Any, T]],
         then: Callable[[T | None, BaseException | None], object],
     ) -> None:
-        """Run a coroutine without waiting; `then(result, error)` is called on the dispatcher.
+        """Run a coroutine without waiting; `then(result, error)` is called on the panels' thread.
 
         Parameters
         ----------
@@ -479,18 +481,18 @@ class Gateway(Recorded):
         then : callable
             Called once, whatever happens; error is None, or what was raised.
         """
-        link, submit = self._link, self._dispatcher.submit
+        link, show = self._link, self._dispatcher.show
 
         async def work() -> T:
             return await make(link)
 
         def finished(task: asyncio.Task[T]) -> None:
             if task.cancelled():
-                submit(then, None, GatewayClosed(f"{link.name} was closed; connect again"))
+                show(then, None, GatewayClosed(f"{link.name} was closed; connect again"))
             elif error := task.exception():
-                submit(then, None, error)
+                show(then, None, error)
             else:
-                submit(then, task.result(), None)
+                show(then, task.result(), None)
 
         try:
             if self.closed:
@@ -500,16 +502,16 @@ class Gateway(Recorded):
             then(None, error)  # here, since the dispatcher may have ended
 
     def _call_later(self, callback: Callable[[], object]) -> None:
-        """Call `callback` on the dispatcher, without waiting; from any thread."""
-        self._dispatcher.submit(callback)
+        """Call `callback` on the panels' thread, without waiting; from any thread."""
+        self._dispatcher.show(callback)
 
     def _listen(self, callback: Callable[[ReceivedSms], object]) -> Callable[[], None]:
-        """Call `callback` on the dispatcher with every message once it is on disk, incomplete
+        """Call `callback` on the panels' thread with every message once it is on disk, incomplete
         ones too; returns its undoing.
         """
-        link, loop, submit = self._link, self._loop, self._dispatcher.submit
+        link, loop, show = self._link, self._loop, self._dispatcher.show
         undo: list[Callable[[], None]] = []
-        loop.post(lambda: undo.append(link.listen(lambda sms: submit(callback, sms))))
+        loop.post(lambda: undo.append(link.listen(lambda sms: show(callback, sms))))
 
         def stop() -> None:
             with contextlib.suppress(GatewayClosed):  # then nobody is told any more

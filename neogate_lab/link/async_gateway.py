@@ -487,8 +487,12 @@ class AsyncGateway:
         Raises
         ------
         InvalidRequest
-            Not callable, or a lambda without a name.
+            Not callable, a lambda without a name, or a name that is no text.
+        GatewayClosed
+            Nothing will be received any more.
         """
+        if self._closed:
+            raise GatewayClosed(f"{self._where} was closed; connect again")
         return self._handlers.add(handler, name, incomplete)
 
     def off_sms(self, name: str) -> None:
