@@ -40,7 +40,7 @@ from neogate_lab.link.options import LinkOptions
 from neogate_lab.link.outbox import Progress, SmsResult
 from neogate_lab.link.ports import needs_port
 from neogate_lab.link.session import Secret
-from neogate_lab.link.ussd import AsyncUssdSession, UssdTurn
+from neogate_lab.link.ussd import AsyncUssdSession, UssdProgress, UssdTurn
 from neogate_lab.protocol.records import SpanDetail, SpanStatus, UssdReply
 from neogate_lab.recorded import Ports, Recorded
 from neogate_lab.survey import Survey
@@ -814,8 +814,10 @@ class UssdSession:
             self._gateway._run(self._session.__aexit__())
 
     @_documented_as(AsyncUssdSession.send)
-    def send(self, text: str, *, timeout: float = 30) -> UssdReply:
-        return self._gateway._run(self._session.send(text, timeout=timeout))
+    def send(
+        self, text: str, *, timeout: float = 30, progress: UssdProgress | None = None
+    ) -> UssdReply:
+        return self._gateway._run(self._session.send(text, timeout=timeout, progress=progress))
 
     @_documented_as(AsyncUssdSession.transcript)
     def transcript(self) -> list[UssdTurn]:

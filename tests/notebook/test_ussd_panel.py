@@ -270,3 +270,27 @@ def test_presets_fill_the_code_and_learn_what_was_dialled(gw: ng.Gateway) -> Non
 def test_presets_must_be_codes(presets: object, gw: ng.Gateway) -> None:
     with pytest.raises(ng.InvalidRequest, match="preset"):
         ng.UssdPanel(gw, presets=presets)  # type: ignore[arg-type]
+
+
+def test_a_code_that_still_waits_for_its_port_was_not_sent(
+    gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    sim.set_ussd(1, "*120#", UssdAnswer("late", delay=60.0))
+    panel = ng.UssdPanel(gw, port=1)
+    until(lambda: len(panel.port_field.options) == 4)
+
+    def press_and_stop(code: str, meanwhile: str) -> None:
+        panel.code_field.value = code
+        panel.send_button.click()
+        until(lambda: meanwhile in panel.status_line.value and not panel.stop_button.disabled)
+        panel.stop_button.click()
+        answered(panel)
+
+    press_and_stop("*120#", "for the network, up to 30 s")
+    assert "the code was sent" in panel.status_line.value
+    press_and_stop("*100#", "for the port, which is still busy with an earlier USSD")
+    assert "nothing was sent" in panel.status_line.value
+    assert "cancelled" not in panel.status_line.value
+    assert "<td><bdi>*100#</bdi></td><td><bdi>not sent</bdi></td>" in panel.transcript.value
+    assert not any("*100#" in command.text for command in sim.commands)
+    assert list(gw.ussd_log().code) == ["*120#"]
