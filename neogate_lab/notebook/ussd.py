@@ -120,6 +120,7 @@ class UssdPanel(PortPanel):
         self._waiting: asyncio.Task[tuple[AsyncUssdSession, UssdReply]] | None = None
         self._stopping = False
         self._session: AsyncUssdSession | None = None
+        self._question: UssdReply | None = None  # of the menu that is open
         self._turns: list[_Turn] = []
         super().__init__(gw, port, unknown)
 
@@ -279,15 +280,17 @@ class UssdPanel(PortPanel):
                 return
             if result is not None:
                 self._show(result[1])
-            elif error is not None:
-                self._say_error(error)
             else:
-                self._say("plain", "stopped waiting", _STOPPED if "sent" in stages else _UNSENT)
-                self._show_choices({})
+                if error is not None:
+                    self._say_error(error)
+                else:
+                    self._say("plain", "stopped waiting", _STOPPED if "sent" in stages else _UNSENT)
+                self._show_answer(self._question if self._session is not None else None)
             self._show_transcript()
             self._set_busy(False)
 
         self._set_busy(True)
+        self._show_answer(None)  # it would seem to belong to what is sent now, perhaps elsewhere
         self._say("busy", "waiting", "for the port")
         self._ask(stoppable, then)
 
@@ -338,10 +341,15 @@ class UssdPanel(PortPanel):
         if reply.doubtful:
             tone, words = "bad", "this may be the late answer to an earlier code"
         self._say(tone, status, words)
-        shown = f'<div class="neogate-text neogate-answer">{as_html(reply.text)}</div>'
-        self.answer.value = shown if reply.text else ""
         self.reply_field.value = ""
-        self._show_choices(reply.choices if reply.menu else {})
+        self._question = reply
+        self._show_answer(reply)
+
+    def _show_answer(self, reply: UssdReply | None) -> None:
+        text = "" if reply is None else reply.text
+        shown = f'<div class="neogate-text neogate-answer">{as_html(text)}</div>'
+        self.answer.value = shown if text else ""
+        self._show_choices(reply.choices if reply is not None and reply.menu else {})
 
     def _show_choices(self, choices: dict[str, str]) -> None:
         earlier = self.choices.children

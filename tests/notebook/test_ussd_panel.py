@@ -140,6 +140,7 @@ def test_what_can_not_be_sent_leaves_the_menu_open(how: str, gw: ng.Gateway) -> 
         answered(panel)
     assert "error:" in panel.status_line.value
     assert menu_shown(panel)
+    assert "2 Tariff" in panel.answer.value
     panel.choices.children[1].click()
     answered(panel)
     assert "Tariff: MegaFon 300" in panel.answer.value
@@ -239,16 +240,20 @@ def test_waiting_can_be_stopped_and_the_panel_says_what_that_means(
     sim.set_ussd(1, "*120#", UssdAnswer("late", delay=60.0))
     panel = ng.UssdPanel(gw, port=1)
     until(lambda: len(panel.port_field.options) == 4)
+    press(panel, "*100#")
+    assert "neogate-answer" in panel.answer.value
     assert panel.stop_button.disabled
     panel.code_field.value = "*120#"
     panel.send_button.click()
     until(lambda: any("*120#" in command.text for command in sim.commands))
     until(lambda: not panel.stop_button.disabled)
+    assert panel.answer.value == ""
     panel.stop_button.click()
     answered(panel)
+    assert panel.answer.value == ""
     assert "can&#x27;t be cancelled" in panel.status_line.value
     assert "<td><bdi>stopped</bdi></td>" in panel.transcript.value
-    until(lambda: list(gw.ussd_log().outcome) == ["interrupted"])
+    until(lambda: list(gw.ussd_log().outcome) == ["done", "interrupted"])
     assert panel.stop_button.disabled
 
 
@@ -294,3 +299,26 @@ def test_a_code_that_still_waits_for_its_port_was_not_sent(
     assert "<td><bdi>*100#</bdi></td><td><bdi>not sent</bdi></td>" in panel.transcript.value
     assert not any("*100#" in command.text for command in sim.commands)
     assert list(gw.ussd_log().code) == ["*120#"]
+
+
+@pytest.mark.parametrize("how", ["dial", "reply"])
+def test_an_answer_goes_with_its_code(
+    how: str, gw: ng.Gateway, sim: ng.SimulatedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ussd, "TIMEOUT", 1.0)
+    panel = dial(gw, "*101#")
+    assert choices(panel)
+    sim.freeze()
+    if how == "dial":
+        panel.code_field.value = "*100#"
+        panel.send_button.click()
+    else:
+        panel.choices.children[0].click()
+    assert panel.answer.value == ""
+    assert choices(panel) == []
+    sim.drop_connections()
+    sim.thaw()
+    answered(panel)
+    assert "error:" in panel.status_line.value
+    assert panel.answer.value == ""
+    assert not menu_shown(panel)
