@@ -65,7 +65,12 @@ def test_a_failure_is_shown_in_words(gw: ng.Gateway, sim: ng.SimulatedGateway) -
     panel.send_button.click()
     until(lambda: "<bdi>failed</bdi>" in panel.status_line.value)
     assert "the gateway reported that sending failed" in panel.status_line.value
-    assert "<td><bdi>failed</bdi></td>" in panel.history.value
+    until(lambda: not panel.send_button.disabled)
+    sim.set_send_outcome(outcome="sent")
+    panel.send_button.click()
+    until(lambda: "<td><bdi>sent</bdi></td>" in panel.history.value)
+    assert "<bdi>failed</bdi>" in panel.history.value
+    assert "<bdi>the gateway reported that sending failed</bdi>" in panel.history.value
 
 
 @pytest.mark.parametrize(
@@ -122,8 +127,48 @@ def test_a_late_report_still_reaches_the_history(
     until(lambda: "<td><bdi>sent</bdi></td><td><bdi>second</bdi></td>" in panel.history.value)
     line = panel.status_line.value
     sim.report_sms(sim.sent[0].id, accepted=False)
-    until(lambda: "<td><bdi>failed</bdi></td><td><bdi>first</bdi></td>" in panel.history.value)
+    until(lambda: "<bdi>failed</bdi>" in panel.history.value)
+    assert "sending failed</bdi></div></td><td><bdi>first</bdi></td>" in panel.history.value
     assert panel.status_line.value == line  # which belongs to the latest SMS
+
+
+def test_a_panel_made_again_shows_what_was_sent_and_follows_it(
+    gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    first = written(gw, "first")
+    first.send_button.click()
+    until(lambda: "<td><bdi>sent</bdi></td><td><bdi>first</bdi></td>" in first.history.value)
+    until(lambda: not first.send_button.disabled)
+    sim.set_send_outcome(outcome="never")
+    first.text_field.value = "second"
+    first.send_button.click()
+    until(lambda: "<td><bdi>written</bdi></td><td><bdi>second</bdi></td>" in first.history.value)
+    again = ng.ComposePanel(gw, port=1)
+    assert again.history.value == first.history.value
+    sim.report_sms(sim.sent[1].id)
+    until(lambda: "<td><bdi>sent</bdi></td><td><bdi>second</bdi></td>" in again.history.value)
+    assert "<td><bdi>sent</bdi></td><td><bdi>first</bdi></td>" in again.history.value
+    assert again.status_line.value == ""  # which belongs to what it sends itself
+    with ng.demo() as other:
+        assert ng.ComposePanel(other).history.value == ""
+
+
+def test_the_history_has_a_bound_and_its_oldest_do_not_come_back(
+    gw: ng.Gateway, sim: ng.SimulatedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose, "HISTORY", 2)
+    monkeypatch.setattr(compose, "PATIENCE", 0.1)
+    sim.set_send_outcome(outcome="never", times=1)
+    panel = written(gw)
+    for text in ("first", "second", "third"):
+        panel.text_field.value = text
+        panel.send_button.click()
+        until(lambda: not panel.send_button.disabled)
+    until(lambda: panel.history.value.count("<bdi>sent</bdi>") == 2)
+    sim.report_sms(sim.sent[0].id)
+    until(lambda: list(gw.outbox().status) == ["sent"] * 3)
+    assert "first" not in panel.history.value
+    assert panel.history.value.count("<bdi>sent</bdi>") == 2
 
 
 def test_no_report_at_all_is_unknown(connect: Connect, sim: ng.SimulatedGateway) -> None:
