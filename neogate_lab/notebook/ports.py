@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
+import traitlets
 
 from neogate_lab.analysis.quality import quality
 from neogate_lab.errors import InvalidRequest
@@ -32,6 +33,34 @@ def dbm(value: float, bound: str = "") -> str:
     return f"{signs.get(bound, '')}{value:g}".replace("-", "−") + " dBm"
 
 
+class _PortField(widgets.Dropdown):  # type: ignore[misc]
+    """A list that changes what is said of its ports, and not which one is chosen.
+
+    One of ipywidgets chooses the first option when it gets new ones, and tells it.
+    """
+
+    _wanted: int | None = None
+
+    def offer(self, options: list[tuple[str, int | None]], wanted: int | None) -> None:
+        """Change the options, with one of them chosen."""
+        self._wanted = wanted
+        self.options = options
+        self.value = wanted
+
+    @traitlets.observe("options")
+    def _propagate_options(self, change: object) -> None:
+        values = [value for _, value in self._options_full]
+        if change is None or self._wanted not in values:
+            super()._propagate_options(change)
+            return
+        place = values.index(self._wanted)
+        with self.hold_sync():
+            self.set_trait("_options_labels", tuple(label for label, _ in self._options_full))
+            self._options_values = tuple(values)
+            self.index = place
+            self.label, self.value = self._options_full[place]
+
+
 class PortPanel(Panel):
     """Base of the panels that have a list of ports."""
 
@@ -43,7 +72,7 @@ class PortPanel(Panel):
         self._details: dict[int, SpanDetail] = {}
         self._ports_failed = False
         first = [("all", ALL)] if self.every_port else [("asking …", None)]
-        self.port_field = widgets.Dropdown(
+        self.port_field = _PortField(
             description="Port",
             options=first if port is None else [(str(port), port)],
             style={"description_width": LABEL_WIDTH},
@@ -83,7 +112,7 @@ class PortPanel(Panel):
         if ports is None:
             self._known.set()
             if self.port_field.value is None:
-                self.port_field.options = [("not known", None)]
+                self.port_field.offer([("not known", None)], None)
             if error is not None:
                 self._ports_failed = True
                 self._say_error(error)
@@ -134,8 +163,7 @@ class PortPanel(Panel):
         ]
         if self.every_port:
             options.insert(0, ("all", ALL))
-        self.port_field.options = options or [("none", None)]
-        self.port_field.value = chosen
+        self.port_field.offer(options or [("none", None)], chosen)
 
     def _port_label(self, port: int, status: SpanStatus) -> str:
         return f"{port}: {' · '.join(self._port_words(port, status))}"
