@@ -172,10 +172,11 @@ class PortPanel(Panel):
         words = ["power off" if status.power is False else status.status or "no status"]
         detail = self._details.get(port)
         if detail is not None and status.sim is not False and status.power is not False:
-            words.append(detail.network or detail.operator)
+            # The signal first: a page cuts what does not fit, and operators have long names.
             signal = quality(detail.rssi_dbm)
             value = detail.rssi_dbm
             words.append(signal if value is None else f"{dbm(value, detail.rssi_bound)}, {signal}")
+            words.append(detail.network or detail.operator)
         return [word for word in words if word]
 
     def _snapshot(self) -> str:
