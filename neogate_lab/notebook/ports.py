@@ -91,7 +91,7 @@ class PortPanel(Panel):
     def _chosen_port(self) -> int:
         port = self.port_field.value
         if port is None:
-            raise InvalidRequest("the ports are not known yet: press the button beside the list")
+            raise InvalidRequest("the ports are not known yet: press Refresh")
         return int(port)
 
     def _ask_for_ports(self) -> None:

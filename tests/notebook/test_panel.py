@@ -61,7 +61,7 @@ def test_ports_that_could_not_be_asked_for_can_be_asked_for_again(
     panel = ng.ComposePanel(gw)
     until(lambda: "error:" in panel.status_line.value)
     panel.send_button.click()
-    assert "the ports are not known yet" in panel.status_line.value
+    assert "the ports are not known yet: press Refresh" in panel.status_line.value
     sim.accept_logins()
 
     def press_until_known() -> bool:
