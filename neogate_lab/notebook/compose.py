@@ -284,7 +284,7 @@ class ComposePanel(PortPanel):
             self._show_history()
 
     def _show_history(self) -> None:
-        heads = ("Time", "Port", "To", "Segments", "Status", "Text")
+        heads = ("Time (UTC)", "Port", "To", "Segments", "Status", "Text")
         rows = [_row(entry) for entry in reversed(self._sent.entries)]
         self.history.value = table(heads, rows) if rows else ""
 

@@ -369,7 +369,7 @@ class UssdPanel(PortPanel):
 
     def _show_transcript(self) -> None:
         self.transcript.value = table(
-            ("Time", "Port", "Sent", "Outcome", "Answer"),
+            ("Time (UTC)", "Port", "Sent", "Outcome", "Answer"),
             [
                 (
                     clock_time(turn.time),

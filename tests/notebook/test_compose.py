@@ -69,6 +69,7 @@ def test_a_failure_is_shown_in_words(gw: ng.Gateway, sim: ng.SimulatedGateway) -
     sim.set_send_outcome(outcome="sent")
     panel.send_button.click()
     until(lambda: "<td><bdi>sent</bdi></td>" in panel.history.value)
+    assert ">Time (UTC)</th>" in panel.history.value
     assert "<bdi>failed</bdi>" in panel.history.value
     assert "<bdi>the gateway reported that sending failed</bdi>" in panel.history.value
 

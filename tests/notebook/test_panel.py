@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gc
 import itertools
+import time
+from datetime import UTC, datetime
 
 import ipywidgets as widgets
 import pytest
 
 import neogate_lab as ng
 from neogate_lab.notebook import panel as panel_module
-from neogate_lab.notebook.panel import Panel, as_html
+from neogate_lab.notebook.panel import Panel, as_html, clock_time
 from tests.notebook.conftest import until
 
 PANELS = [ng.ComposePanel, ng.UssdPanel]
@@ -336,6 +338,18 @@ def test_no_name_of_ipywidgets_is_taken_by_accident(kind: type[Panel]) -> None:
 )
 def test_a_strangers_text_is_only_text(text: str, shown: str) -> None:
     assert as_html(text) == f"<bdi>{shown}</bdi>"
+
+
+def test_times_are_those_of_the_tables_wherever_the_kernel_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert clock_time(datetime(2026, 11, 20, 23, 5, 7, tzinfo=UTC)) == "23:05:07"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @every_panel

@@ -42,6 +42,7 @@ def test_an_answer_is_shown_and_kept(gw: ng.Gateway, sim: ng.SimulatedGateway) -
     assert "<bdi>answered</bdi>" in panel.status_line.value
     assert "<bdi>Balance: 12.50\nSpend it well!</bdi>" in panel.answer.value
     assert "<td><bdi>*100#</bdi></td><td><bdi>answered</bdi></td>" in panel.transcript.value
+    assert ">Time (UTC)</th>" in panel.transcript.value
     assert not menu_shown(panel)
     assert list(gw.ussd_log().outcome) == ["done"]
 
