@@ -44,9 +44,10 @@ if TYPE_CHECKING:
         outages,
         signal_summary,
     )
+    from neogate_lab.connecting import connect, connect_all, demo
     from neogate_lab.doctor import diagnose
-    from neogate_lab.fleet import Fleet, connect_all
-    from neogate_lab.gateway import Gateway, UssdSession, connect, demo
+    from neogate_lab.fleet import Fleet
+    from neogate_lab.gateway import Gateway, UssdSession
     from neogate_lab.history.columns import describe
     from neogate_lab.history.export import read_csv, read_parquet
     from neogate_lab.history.store import Store, open_store
@@ -87,10 +88,10 @@ _HOMES = {
     "allow_nested_loops": "notebook.nested",
     "availability": "analysis.summaries",
     "compare": "analysis.comparison",
-    "connect": "gateway",
-    "connect_all": "fleet",
+    "connect": "connecting",
+    "connect_all": "connecting",
     "delivery": "analysis.summaries",
-    "demo": "gateway",
+    "demo": "connecting",
     "describe": "history.columns",
     "diagnose": "doctor",
     "handovers": "analysis.summaries",

@@ -17,14 +17,15 @@ import os
 import re
 import sys
 import tomllib
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from neogate_lab.errors import InvalidRequest, NeogateWarning
+from neogate_lab.errors import InvalidRequest
+from neogate_lab.link.options import DEFAULT_PORT
 from neogate_lab.link.session import Secret
+from neogate_lab.warn import warn
 
 __all__ = [
     "DEFAULT_PORT",
@@ -36,9 +37,9 @@ __all__ = [
     "credentials",
     "locate",
     "resolve",
+    "store_path",
 ]
 
-DEFAULT_PORT = 5038
 DEFAULT_STORE = "neogate.neogate"
 """In the working directory."""
 _SHOWN = {"host", "port", "username", "name", "store"}
@@ -111,6 +112,33 @@ def resolve(
         name or place.settings.get("name") or place.profile or None,
         place.settings.get("store"),
     )
+
+
+def store_path(given: str | os.PathLike[str] | None, named: Iterable[str | None]) -> str:
+    """Where to record: the path given, else the one that the profiles name, else the default.
+
+    Parameters
+    ----------
+    given : path or None
+        The caller's.
+    named : iterable of str or None
+        What the profile of each gateway says.
+
+    Raises
+    ------
+    InvalidRequest
+        `given` is no path, or it is none and the profiles disagree.
+    """
+    stores = set(filter(None, named))
+    if not given and len(stores) > 1:
+        raise InvalidRequest(
+            "the profiles name different stores, and gateways that are connected together have "
+            "one: give store="
+        )
+    try:
+        return os.fspath(given or next(iter(stores), DEFAULT_STORE))
+    except TypeError:
+        raise InvalidRequest(f"store must be a path or a Store, not {given!r}") from None
 
 
 def locate(target: str | None, port: int = DEFAULT_PORT) -> Place:
@@ -222,11 +250,9 @@ def _profile(target: str, profiles: dict[str, Any]) -> dict[str, Any]:
         if key != "port" and not isinstance(value, str):
             raise InvalidRequest(f"{key} of profile {target!r} in {path} must be text in quotes")
     if "password" in profile and os.name == "posix" and path.stat().st_mode & 0o077:
-        warnings.warn(
+        warn(
             f"{path} holds a password, and other users of this computer may read it: run "
-            f"chmod 600 {path}",
-            NeogateWarning,
-            stacklevel=2,
+            f"chmod 600 {path}"
         )
     return profile
 

@@ -196,8 +196,8 @@ def examine(
     yield _widgets()
     place, finding = _settings(target, port)
     yield finding
-    profile_store = None if place is None else place.settings.get("store")
-    yield _store(Path(store or profile_store or config.DEFAULT_STORE).expanduser())
+    named = None if place is None else place.settings.get("store")
+    yield _store(Path(config.store_path(store, [named])).expanduser())
     loop = loop_thread.acquire()
     try:
         patient = None if place is None else _Patient(loop, place, timeout)
@@ -611,7 +611,7 @@ class _Patient:
 
     def events(self) -> Finding:
         assert self._session is not None
-        request = self._session.request(commands.events(True), what="the switch for events")
+        request = self._session.request(commands.events(), what="the switch for events")
         answer, trouble = self._asked(request)
         unsure = (
             "to know for certain, send an SMS to one of its SIM cards while gw.wait_for_sms() runs",

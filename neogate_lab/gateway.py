@@ -1,4 +1,4 @@
-"""Gateway: the synchronous facade, one-liners over AsyncGateway and Store; nothing is done here."""
+"""Gateway: the synchronous facade, thin over AsyncGateway and Store; connecting.py opens it."""
 
 from __future__ import annotations
 
@@ -7,50 +7,38 @@ import contextlib
 import html
 import inspect
 import json
-import os
-import shutil
-import threading
-import warnings
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from neogate_lab import batch as batches
-from neogate_lab import config, dispatcher, times
+from neogate_lab import dispatcher, sending, times
+from neogate_lab.choice import PortChoice, again
 from neogate_lab.dispatcher import Dispatcher
-from neogate_lab.errors import (
-    GatewayClosed,
-    InvalidRequest,
-    LoginRefused,
-    NeogateError,
-    NeogateWarning,
-)
+from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateError
 from neogate_lab.history.frames import frame_of, frame_of_records
 from neogate_lab.history.schema import VIEWS
 from neogate_lab.history.store import Store
-from neogate_lab.link import balances, loop_thread
+from neogate_lab.link import balances
 from neogate_lab.link.async_gateway import AsyncGateway
 from neogate_lab.link.handlers import Handlers, SmsHandler
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.loop_thread import LoopThread
-from neogate_lab.link.options import LinkOptions
 from neogate_lab.link.outbox import Progress, SmsResult
 from neogate_lab.link.ports import needs_port
-from neogate_lab.link.session import Secret
 from neogate_lab.link.ussd import AsyncUssdSession, UssdProgress, UssdTurn
 from neogate_lab.protocol.records import SpanDetail, SpanStatus, UssdReply
-from neogate_lab.recorded import Ports, Recorded
+from neogate_lab.recorded import Recorded
 from neogate_lab.survey import Survey
+from neogate_lab.warn import warn
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from neogate_lab.simulator import SimulatedGateway
 
-__all__ = ["Gateway", "UssdSession", "connect", "demo"]
+__all__ = ["Gateway", "UssdSession"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -64,243 +52,6 @@ def _documented_as(verb: Callable[..., Any]) -> Callable[[F], F]:
         return method
 
     return decorate
-
-
-def connect(
-    target: str | None = None,
-    *,
-    username: str | None = None,
-    password: str | None = None,
-    port: int = config.DEFAULT_PORT,
-    name: str | None = None,
-    store: str | os.PathLike[str] | Store | None = None,
-    span_offset: int = 1,
-    gateway_timezone: str | None = None,
-    connect_timeout: float = 10.0,
-    command_timeout: float = 15.0,
-    keepalive: float = 30.0,
-    sms_interval: float = 10.0,
-    sms_status_timeout: float = 180.0,
-    sms_budget: int | None = None,
-    part_timeout: float = 300.0,
-    max_line: int = 1024,
-    record: str | os.PathLike[str] | None = None,
-) -> Gateway:
-    """Connect to a gateway; it stays connected until `Gateway.close`, and reconnects by itself.
-
-    The same arguments again return the same live object; other arguments for the same endpoint
-    close the old one once the new one is connected, with a warning. Sends no SMS by itself.
-
-    Parameters
-    ----------
-    target : str, optional
-        A profile's name (see `neogate_lab.config`), else host or ``host:port``; default the
-        environment's NEOGATE_HOST.
-    username, password : str, optional
-        Of the gateway's API user: argument, profile, NEOGATE_USERNAME and NEOGATE_PASSWORD, then
-        a prompt for the password.
-    port : int
-        TCP port of the API.
-    name : str, optional
-        The gateway's name in tables, its own within the store; default the profile's, else host
-        (``host:port`` if not 5038).
-    store : path or Store, optional
-        Where everything is kept; default ``neogate.neogate`` in the working directory; ":memory:"
-        keeps it until `close` only.
-    span_offset : int
-        Span minus port (WIRE §4).
-    gateway_timezone : str, optional
-        Zone of the gateway's clock, for example "Europe/Rome", to read `gateway_time`.
-    connect_timeout, command_timeout, keepalive : float
-        Seconds for connection and banner; for an answer; of silence before a ping.
-    sms_interval : float
-        Seconds between two SMS of one port (the vendor's limit is 10).
-    sms_status_timeout : float
-        Seconds until an SMS without a report is ``unknown``.
-    sms_budget : int, optional
-        Segments that the store's gateways may send in 24 hours.
-    part_timeout : float
-        Seconds that a long message waits for its next part.
-    max_line : int
-        Characters of a header line that the firmware takes (WIRE §2).
-    record : path, optional
-        Write the raw traffic there as JSON lines, credentials and PINs masked.
-
-    Raises
-    ------
-    InvalidRequest
-        An argument can't be used.
-    Unreachable
-        No connection: nothing listens there, or a firewall is in between.
-    ProtocolError
-        Something else than a NeoGate answered; no credentials were sent.
-    LoginRefused
-        The gateway refused; exactly one attempt was made.
-    NoAnswer
-        A gateway greeted, but never answered the login: it may be busy, so try again later.
-    StoreError
-        The store can't be opened.
-    """
-    password = Secret.of(password)
-    endpoint = config.resolve(
-        target,
-        username=username,
-        password=password,
-        port=port,
-        name=name,
-        ask=password_for,
-    )
-    if not isinstance(store, Store):
-        try:
-            store = os.fspath(store or endpoint.store or config.DEFAULT_STORE)
-        except TypeError:
-            raise InvalidRequest(f"store must be a path or a Store, not {store!r}") from None
-    options: dict[str, Any] = {
-        "span_offset": span_offset,
-        "gateway_timezone": gateway_timezone,
-        "connect_timeout": connect_timeout,
-        "command_timeout": command_timeout,
-        "keepalive": keepalive,
-        "sms_interval": sms_interval,
-        "sms_status_timeout": sms_status_timeout,
-        "sms_budget": sms_budget,
-        "part_timeout": part_timeout,
-        "max_line": max_line,
-        "record": None if record is None else Path(record).expanduser(),
-    }
-    LinkOptions(**options)  # what can't be used fails here, before a store is made
-    arguments = (endpoint, store, tuple(options.items()))
-    with _connecting:
-        known = _live.get((endpoint.host, endpoint.port))
-        if known is None or known.closed:
-            gateway = _open(endpoint, store, options)
-        elif known._arguments == arguments:
-            return known
-        else:
-            gateway = _open_instead(known, endpoint, store, options)
-            warnings.warn(
-                f"closed the earlier connection to {known.name}: connect() was called again with "
-                f"other arguments ({', '.join(_differences(known._arguments, arguments))})",
-                NeogateWarning,
-                stacklevel=2,
-            )
-        gateway._arguments = arguments
-        _live[endpoint.host, endpoint.port] = gateway
-        return gateway
-
-
-def demo(*, ports: int = 4, seed: int = 7, firmware: str = "tg200", **options: Any) -> Gateway:
-    """Connect to an embedded simulated gateway, over real TCP; no hardware needed.
-
-    The store is a temporary one; `Gateway.simulator` is the other end, to play with.
-
-    Parameters
-    ----------
-    ports : int
-        Radio ports, 1-32.
-    seed : int
-        The same seed gives the same radio world.
-    firmware : str
-        ``tg200``, ``v3``, ``tg400``, ``manual2013`` or ``ami5``.
-    **options
-        Of `connect`.
-    """
-    from neogate_lab.simulator import SimulatedGateway
-
-    simulator = SimulatedGateway(ports=ports, seed=seed, firmware=firmware)
-    simulator.start()
-    try:
-        gateway = connect(
-            simulator.host,
-            **{
-                "port": simulator.port,
-                "username": simulator.username,
-                "password": simulator.password,
-                "name": "demo",
-                "store": ":memory:",
-                **options,
-            },
-        )
-    except BaseException:
-        simulator.stop()
-        raise
-    gateway._embed(simulator)
-    return gateway
-
-
-def _differences(old: tuple[Any, ...], new: tuple[Any, ...]) -> list[str]:
-    """Which of connect()'s arguments differ, by name: values may be secret."""
-    pairs = [
-        *(
-            (item.name, getattr(old[0], item.name), getattr(new[0], item.name))
-            for item in fields(old[0])
-        ),
-        ("store", old[1], new[1]),
-        *((name, before, after) for (name, before), (_, after) in zip(old[2], new[2], strict=True)),
-    ]
-    return [name for name, before, after in pairs if before != after]
-
-
-def _open(endpoint: config.Endpoint, store: str | Store, options: dict[str, Any]) -> Gateway:
-    fresh = isinstance(store, str) and store != ":memory:" and not Path(store).exists()
-    owned = None if isinstance(store, Store) else Store(store)
-    ledger = store if isinstance(store, Store) else owned
-    assert ledger is not None
-    loop = loop_thread.acquire()
-    try:
-        link = AsyncGateway(
-            endpoint.host,
-            port=endpoint.port,
-            username=endpoint.username,
-            password=endpoint.password,
-            name=endpoint.name,
-            ledger=ledger,
-            **options,
-        )
-        loop.run(link.open())
-    except BaseException:
-        loop.release()
-        if owned is not None:
-            owned.close()
-            if fresh:  # made a moment ago, for a gateway that was never reached
-                shutil.rmtree(owned.path)
-        raise
-    return Gateway(link, loop, ledger, owned)
-
-
-def password_for(place: config.Place, username: str) -> str:
-    """The password that is in use there now, so that a cell that is run again does not ask again;
-    else ask.
-    """
-    known = _live.get((place.host, place.port))
-    if known is None or known.closed or known._arguments[0].username != username:
-        return config.ask_for_password(place, username)
-    password: str = known._arguments[0].password
-    return password
-
-
-def _open_instead(
-    known: Gateway, endpoint: config.Endpoint, store: str | Store, options: dict[str, Any]
-) -> Gateway:
-    """Open a connection, and only then close the earlier one: if the new fails, the old stays."""
-    try:
-        gateway = _open(endpoint, store, options)
-    except LoginRefused as error:
-        if "in use" not in str(error).lower():
-            raise
-        raise LoginRefused(
-            f"{error}; the earlier connection to {known.name} is still open here, and this gateway "
-            "allows one: close() that first"
-        ) from error
-    if known.simulator is not None:
-        gateway._embed(known.simulator)
-        known._embed(None)
-    known.close()
-    return gateway
-
-
-_connecting = threading.RLock()
-_live: weakref.WeakValueDictionary[tuple[str, int], Gateway] = weakref.WeakValueDictionary()
 
 
 class Gateway(Recorded):
@@ -333,12 +84,11 @@ class Gateway(Recorded):
         self._link = link
         self._loop = loop
         self._owned_store = owned
-        self._arguments: tuple[Any, ...] = ()
         self._dispatcher = dispatcher.acquire()
         self._handlers = Handlers()
         self._surveys: list[Survey] = []
         self._finalizer: weakref.finalize[..., Gateway] | None = None
-        tell = _Teller(self._handlers, self._dispatcher)
+        tell = _Delivery(self._handlers, self._dispatcher)
         loop.post(lambda: link.listen(tell))
         loop.at_exit(link, link.close)
         self._embed(None)
@@ -406,7 +156,7 @@ class Gateway(Recorded):
 
     @property
     def trouble(self) -> NeogateError | None:
-        """Why the link is down, as the error that a verb raises; None while it is up."""
+        """Why the link is down, or why what arrives is not recorded; None while all is well."""
         return self._link.trouble
 
     @property
@@ -442,12 +192,12 @@ class Gateway(Recorded):
         return frame_of("spans", map(self._span_row, self._run(self._link.spans())))
 
     @_documented_as(AsyncGateway.diagnostics)
-    def diagnostics(self, port: int | Iterable[int] | None = None) -> pd.DataFrame:
+    def diagnostics(self, port: PortChoice = None) -> pd.DataFrame:
         details = self._run(self._link.diagnostics(port))
         return frame_of("diagnostics", map(self._detail_row, details))
 
     @_documented_as(AsyncGateway.sample)
-    def sample(self, label: str = "", *, port: int | Iterable[int] | None = None) -> pd.DataFrame:
+    def sample(self, label: str = "", *, port: PortChoice = None) -> pd.DataFrame:
         rows = self._run(self._link.sample(label, port=port))
         return frame_of("signal", ({**row.as_row(), "row_id": row.row_id} for row in rows))
 
@@ -459,7 +209,7 @@ class Gateway(Recorded):
         self,
         every: times.Period = "10s",
         duration: times.Period | None = None,
-        port: int | Iterable[int] | None = None,
+        port: PortChoice = None,
         label: str = "",
         name: str | None = None,
         progress: bool = True,
@@ -502,14 +252,12 @@ class Gateway(Recorded):
         survey = Survey(self, asked, name=name, progress=progress)
         self._surveys = [*running, survey]  # before a warning, which may be made an error
         if survey.notice:
-            warnings.warn(survey.notice, NeogateWarning, stacklevel=2)
+            warn(survey.notice)
         if running and survey.running:
-            warnings.warn(
+            warn(
                 f"{len(self._surveys)} surveys of {self.name} run now, the new one beside "
                 f"{', '.join(repr(other.name) for other in running)}; end one with "
-                "gw.surveys[0].stop()",
-                NeogateWarning,
-                stacklevel=2,
+                "gw.surveys[0].stop()"
             )
         return survey
 
@@ -524,7 +272,7 @@ class Gateway(Recorded):
         self,
         sender: str | None = None,
         contains: str | None = None,
-        port: int | Iterable[int] | None = None,
+        port: PortChoice = None,
         since: times.Moment | None = None,
         timeout: float = 60,
     ) -> ReceivedSms:
@@ -609,14 +357,14 @@ class Gateway(Recorded):
             Some rows can't be sent, and so none was: the message names them all, and why.
         BudgetExceeded
             Together they go over `sms_budget`.
-        ConnectionLost
-            "auto" has to ask which ports are up, and the link is down.
+        ConnectionLost, NoAnswer, CommandRefused, ProtocolError
+            "auto" has to ask which ports are up; as `spans`.
         StoreError
             It could not be recorded, so it was not sent.
         """
-        frame = batches.as_frame(frame)
-        messages = batches.messages_of(frame)
-        results = batches.send(
+        frame = sending.as_frame(frame)
+        messages = sending.messages_of(frame)
+        results = sending.send(
             self,
             messages,
             progress=progress,
@@ -624,7 +372,7 @@ class Gateway(Recorded):
             retry_failed=retry_failed,
             batch=batch,
         )
-        return batches.results_of(frame, results)
+        return sending.results_of(frame, results)
 
     @_documented_as(AsyncGateway.resume_outbox)
     def resume_outbox(self, *, wait: bool = True) -> pd.DataFrame:
@@ -640,16 +388,14 @@ class Gateway(Recorded):
         return self._run(self._link.ussd(code, port=port, timeout=timeout))
 
     @_documented_as(AsyncGateway.ussd_all)
-    def ussd_all(
-        self, code: str, port: int | Iterable[int] | None = None, *, timeout: float = 30
-    ) -> pd.DataFrame:
+    def ussd_all(self, code: str, port: PortChoice = None, *, timeout: float = 30) -> pd.DataFrame:
         replies = self._run(self._link.ussd_all(code, port, timeout=timeout))
         return frame_of_records("replies", replies)
 
     def balances(
         self,
         code: str | Mapping[str, str] | None = None,
-        port: Ports = None,
+        port: PortChoice = None,
         *,
         since: times.Moment | None = None,
         until: times.Moment | None = None,
@@ -683,21 +429,15 @@ class Gateway(Recorded):
         InvalidRequest
             The code or a port can't be used, a USSD is under way there, or the dict names no
             operator that is there.
-        ConnectionLost
-            The link is, or went, down.
+        ConnectionLost, NoAnswer, CommandRefused, ProtocolError
+            As `ussd_all`, or `diagnostics`, which tells the operators.
         """
         from neogate_lab.analysis.balances import balances_of
 
         if code is None:
-            if port is not None and not isinstance(port, int):
-                port = list(port)
-            return balances_of(self._read("ussd", since=since, until=until, port=port), known=None)
-        if since is not None or until is not None:
-            raise InvalidRequest("since and until look back: leave code out, or them")
-        if not isinstance(code, str | Mapping):
-            raise InvalidRequest(
-                f'code must be text such as "*100#", or a dict of operators and codes, not {code!r}'
-            )
+            asked = self._read("ussd", since=since, until=until, port=again(port))
+            return balances_of(asked, known=None)
+        balances.check(code, since=since, until=until)
         began = datetime.now(UTC)
         codes = self._run(balances.ask(self._link, code, port, timeout))
         return balances_of(self._read("ussd", since=began, code=codes), known=codes)
@@ -824,7 +564,7 @@ class UssdSession:
         return self._session.transcript()
 
 
-class _Teller:
+class _Delivery:
     """Passes each message to the dispatcher; holds no facade, so that one can be dropped."""
 
     def __init__(self, handlers: Handlers, dispatcher: Dispatcher) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Bar"]
+__all__ = ["PATIENCE", "Bar"]
+
+PATIENCE = 2.0
+"""Seconds after which long work shows a bar."""
 
 _TIMED = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}s{postfix}"
 _TIMED_ENDLESS = "{desc}: {n_fmt} {unit}s{postfix}"
 
 
 class Bar:
-    """A tqdm bar: opened in the cell that asked for it, moved by the dispatcher.
+    """A tqdm bar: opened in the cell that asked for it, moved by whoever does the work.
 
     Parameters
     ----------
@@ -25,6 +28,8 @@ class Bar:
         Seconds that each takes, where that is known: the time left is exact then.
     delay : float
         Seconds of work after which it appears.
+    scaled : bool
+        Show thousands and millions as such, where counts are large.
     shown : bool
         False: never.
     """
@@ -38,6 +43,7 @@ class Bar:
         done: int = 0,
         pace: float | None = None,
         delay: float = 0.0,
+        scaled: bool = False,
         shown: bool = True,
     ) -> None:
         from tqdm.auto import tqdm
@@ -58,6 +64,7 @@ class Bar:
             initial=done,
             desc=name,
             unit=unit,
+            unit_scale=scaled,
             bar_format=form,
             postfix=self._time(done),
             delay=delay,

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neogate_lab import times
+from neogate_lab.choice import PortChoice
 from neogate_lab.errors import GatewayClosed
 from neogate_lab.history.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Ports", "Recorded"]
-
-Ports = int | Iterable[int] | None
+__all__ = ["Recorded"]
 
 
 class Recorded(ABC):
@@ -47,7 +46,7 @@ class Recorded(ABC):
         self,
         since: times.Moment | None = None,
         until: times.Moment | None = None,
-        port: Ports = None,
+        port: PortChoice = None,
         label: str | Iterable[str] | None = None,
     ) -> pd.DataFrame:
         """Recorded measurements: one row a port and tick, also when it failed.
@@ -72,7 +71,7 @@ class Recorded(ABC):
         self,
         since: times.Moment | None = None,
         until: times.Moment | None = None,
-        port: Ports = None,
+        port: PortChoice = None,
         sender: str | Iterable[str] | None = None,
     ) -> pd.DataFrame:
         """Received messages; filters as for `signal`."""
@@ -82,7 +81,7 @@ class Recorded(ABC):
         self,
         since: times.Moment | None = None,
         until: times.Moment | None = None,
-        port: Ports = None,
+        port: PortChoice = None,
         status: str | Iterable[str] | None = None,
     ) -> pd.DataFrame:
         """SMS to send and what became of them; filters as for `signal`."""
@@ -92,7 +91,7 @@ class Recorded(ABC):
         self,
         since: times.Moment | None = None,
         until: times.Moment | None = None,
-        port: Ports = None,
+        port: PortChoice = None,
         code: str | None = None,
     ) -> pd.DataFrame:
         """USSD exchanges; filters as for `signal`."""
@@ -132,7 +131,7 @@ class Recorded(ABC):
         path: str | os.PathLike[str],
         since: times.Moment | None = None,
         until: times.Moment | None = None,
-        port: Ports = None,
+        port: PortChoice = None,
         redact: str | None = "all",
         title: str | None = None,
         *,

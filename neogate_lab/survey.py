@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from neogate_lab import times
+from neogate_lab.choice import PortChoice
 from neogate_lab.dispatcher import Dispatcher
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.link.survey import AsyncSurvey, Settings
@@ -112,7 +113,7 @@ class Survey:
     def settings_of(
         every: times.Period,
         duration: times.Period | None,
-        port: int | Iterable[int] | None,
+        port: PortChoice,
         label: str,
     ) -> Settings:
         """What `Gateway.survey` is asked for, read once."""
@@ -175,7 +176,7 @@ class Survey:
         """Ticks planned; None for an open end."""
         return self._survey.total
 
-    def mark(self, label: str, port: int | Iterable[int] | None = None) -> None:
+    def mark(self, label: str, port: PortChoice = None) -> None:
         """Label what is measured from the next tick on.
 
         Parameters

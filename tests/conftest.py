@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import sys
 import threading
 import time
@@ -40,6 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Four at least: tests wait for answers more than they compute."""
+    return max(4, os.cpu_count() or 1)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # Plugins ask for the main thread's loop, which is made on demand: the first test to meet that
     # would seem to have left it behind.
@@ -48,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("--nested-loops"):
         return
     if sys.version_info < (3, 14):
-        import nest_asyncio as nested  # type: ignore[import-untyped]
+        import nest_asyncio as nested
     else:
         import nest_asyncio2 as nested
     nested.apply(loop)  # patches the loop's class, so every later loop too

@@ -11,10 +11,20 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import pytest
+from typer.testing import CliRunner
 
 import neogate_lab as ng
+from neogate_lab import cli
 
-__all__ = ["UNHURRIED", "eventually", "interrupt_when", "missing", "recorded"]
+__all__ = [
+    "UNHURRIED",
+    "eventually",
+    "interrupt_when",
+    "login",
+    "missing",
+    "recorded",
+    "run",
+]
 
 T = TypeVar("T")
 
@@ -26,6 +36,31 @@ def eventually(look: Callable[[], T], seconds: float = 30.0) -> T:
         assert time.monotonic() < end, f"not so after {seconds:g} s"
         time.sleep(0.005)
     return seen
+
+
+def login(sim: Any, **settings: Any) -> dict[str, Any]:
+    """How to log in at a simulated gateway, called "lab", whose SMS need not wait for each other.
+
+    Parameters
+    ----------
+    sim : SimulatedGateway
+        Whose host is to be given beside this.
+    **settings
+        More arguments, or others than those.
+    """
+    usual: dict[str, Any] = {
+        "port": sim.port,
+        "username": sim.username,
+        "password": sim.password,
+        "name": "lab",
+        "sms_interval": 0.0,
+    }
+    return usual | settings
+
+
+def run(*arguments: object, **environment: str) -> Any:
+    """Run the command line within this process."""
+    return CliRunner(env=environment).invoke(cli.app, [str(each) for each in arguments])
 
 
 def recorded(store: Path, table: str = "signal") -> Any:

@@ -16,12 +16,12 @@ import pytest
 import neogate_lab as ng
 from neogate_lab.gateway import Gateway
 from neogate_lab.simulator import SimulatedGateway
+from tests.support import login
 
 QUICK: dict[str, Any] = {
     "connect_timeout": 1.0,
     "command_timeout": 0.5,
     "keepalive": 0.3,
-    "sms_interval": 0.0,
     "sms_status_timeout": 1.0,
 }
 LONG = 60.0
@@ -77,14 +77,7 @@ FAULTS: list[Callable[[SimulatedGateway], object]] = [
 def test_everything_ends(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
     with SimulatedGateway(ports=2, login_delay=0.01) as sim, ThreadPoolExecutor(6) as pool:
-        gw = ng.connect(
-            sim.host,
-            port=sim.port,
-            username=sim.username,
-            password=sim.password,
-            store=tmp_path / "lab",
-            **QUICK,
-        )
+        gw = ng.connect(sim.host, **login(sim, store=tmp_path / "lab", **QUICK))
 
         def use(verbs: list[Callable[[Gateway], object]]) -> None:
             for verb in verbs:

@@ -12,13 +12,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from typer.testing import CliRunner
 
 import neogate_lab as ng
-from neogate_lab import cli
 from neogate_lab.cli import demo, terminal
 from neogate_lab.history.frames import frame_of
-from tests.support import UNHURRIED
+from tests.support import UNHURRIED, run
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,10 +37,6 @@ def start(*arguments, **environment):
         encoding="utf-8",
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **environment},
     )
-
-
-def run(*arguments, **environment):
-    return CliRunner(env=environment).invoke(cli.app, [str(each) for each in arguments])
 
 
 # -- the plain things ------------------------------------------------------------------------------
@@ -262,11 +256,19 @@ def test_demo_says_that_its_folder_cannot_be_made(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
-def test_an_output_that_cannot_be_written_is_told():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["spans"], ["--help"], ["spans", "--help"], ["--version"]])
+def test_an_output_that_cannot_be_written_is_told(arguments, unbuffered):
     with ng.SimulatedGateway() as sim, Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "neogate_lab.cli", "spans", f"{sim.host}:{sim.port}"],
-            env=os.environ | {"NEOGATE_USERNAME": "apiuser", "NEOGATE_PASSWORD": "apipass"},
+            [sys.executable, "-m", "neogate_lab.cli", *arguments],
+            env=os.environ
+            | {
+                "NEOGATE_HOST": f"{sim.host}:{sim.port}",
+                "NEOGATE_USERNAME": "apiuser",
+                "NEOGATE_PASSWORD": "apipass",
+                "PYTHONUNBUFFERED": unbuffered,
+            },
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

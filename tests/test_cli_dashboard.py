@@ -58,7 +58,7 @@ def test_a_port_that_is_taken_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_page_is_served_to_this_machine_alone_at_a_secret_address(
     monkeypatch: pytest.MonkeyPatch, options: list[str], theme: str, browser: bool
 ) -> None:
-    from voila.app import Voila  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    from voila.app import Voila
 
     served_by: list[tuple[list[str], dict[str, Any]]] = []
     monkeypatch.setattr(os, "environ", dict(os.environ))

@@ -16,18 +16,13 @@ from typing import Any
 
 import pytest
 from pandas.testing import assert_frame_equal
-from typer.testing import CliRunner
 
 import neogate_lab as ng
 from neogate_lab import cli
-from tests.support import eventually, recorded
+from tests.support import eventually, recorded, run
 from tests.test_cli import ENTRY, ROOT, start
 
 LOGIN = {"NEOGATE_USERNAME": "apiuser", "NEOGATE_PASSWORD": "apipass"}
-
-
-def run(*arguments: object, **environment: str) -> Any:
-    return CliRunner(env=environment).invoke(cli.app, [str(each) for each in arguments])
 
 
 @contextmanager
@@ -73,6 +68,40 @@ def test_it_records_until_it_is_stopped_and_a_notebook_reads_along(
     assert set(frame["survey"]) == {"record"}
     assert list(recorded(store, "surveys")["reason"]) == ["closed"]
     assert list(recorded(store, "connections")["event"]) == ["connected", "closed"]
+
+
+def test_without_a_store_given_it_records_where_the_profiles_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    where = {name: tmp_path / f"{name}.neogate" for name in ("lab", "roof", "given", "neogate")}
+    profiles = tmp_path / "neogate_lab" / "config.toml"
+    profiles.parent.mkdir()
+    with ng.SimulatedGateway(ports=2) as sim:
+        host = f'host = "{sim.host}:{sim.port}"\n'
+        named = {name: f'[{name}]\n{host}store = "{where[name]}"\n' for name in ("lab", "roof")}
+        profiles.write_text("".join(named.values()) + f"[bare]\n{host}")
+        for arguments, store in (
+            (["lab"], where["lab"]),
+            (["lab", "--store", where["given"]], where["given"]),
+            (["bare"], where["neogate"]),
+        ):
+            process = start("record", "--every", "1s", *arguments, **LOGIN)
+            try:
+                eventually(lambda store=store: len(recorded(store)) >= 2)
+                assert ended(process, signal.SIGTERM) == [
+                    f"{arguments[0]}: recording 2 ports every 1s",
+                    "stopped",
+                ]
+            finally:
+                process.kill()
+                process.communicate()
+        result = run("record", "lab", "roof", **LOGIN)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "the profiles name different stores" in result.stderr
+    assert "give --store" in result.stderr
+    assert not where["roof"].exists()
 
 
 def test_it_says_only_what_changes(tmp_path: Path) -> None:

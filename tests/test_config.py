@@ -196,8 +196,9 @@ def test_nothing_secret_in_its_repr() -> None:
 
 def test_a_password_that_others_may_read_is_warned_of(home: Path) -> None:
     home.chmod(0o644)
-    with pytest.warns(NeogateWarning, match="chmod 600"):
+    with pytest.warns(NeogateWarning, match="chmod 600") as caught:
         resolve("lab")
+    assert [warning.filename for warning in caught] == [__file__]
     assert resolve("far").host == "far.example"  # holds no password
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from neogate_lab.gateway import Gateway, UssdSession, connect
+from neogate_lab.connecting import connect
+from neogate_lab.gateway import Gateway, UssdSession
 from neogate_lab.link.async_gateway import AsyncGateway
 from neogate_lab.link.ussd import AsyncUssdSession
 

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 import neogate_lab as ng
+from neogate_lab.connecting import connect_all
 from neogate_lab.errors import (
     CommandRefused,
     ConnectionLost,
@@ -29,7 +30,7 @@ from neogate_lab.errors import (
     ProtocolError,
     Unreachable,
 )
-from neogate_lab.fleet import Fleet, connect_all
+from neogate_lab.fleet import Fleet
 from neogate_lab.gateway import Gateway
 from neogate_lab.link import fleet as fleets
 from neogate_lab.simulator import SimulatedGateway
@@ -184,8 +185,18 @@ def test_balances_by_operator(fleet: Fleet) -> None:
     frame = fleet.balances("*100#")
     assert set(frame.gateway) == set(PORTS)
     assert frame.amount.notna().any()
-    with pytest.raises(InvalidRequest, match="look back"):
-        fleet.balances("*100#", since="1h")
+
+
+@pytest.mark.parametrize(
+    ("code", "since", "wrong"),
+    [("*100#", "1h", "look back"), (100, None, r"text such as .*, or a dict .*, not 100")],
+)
+def test_a_fleet_is_asked_for_balances_as_one_gateway_is(
+    fleet: Fleet, code: Any, since: str | None, wrong: str
+) -> None:
+    for asked in (fleet, fleet["lab"]):
+        with pytest.raises(InvalidRequest, match=wrong):
+            asked.balances(code, since=since)
 
 
 def test_export_holds_these_gateways_alone(fleet: Fleet, tmp_path: Path) -> None:
@@ -264,6 +275,18 @@ def test_a_bad_row_keeps_all_gateways_from_sending(
         fleet.send_many(rows, progress=False)
     assert not any(sim.sent for sim in sims.values())
     assert fleet.outbox().empty
+
+
+def test_a_batch_that_is_wrong_in_two_ways_is_an_invalid_request(
+    sims: dict[str, SimulatedGateway],
+) -> None:
+    rows = batch(("lab", "a", 1), ("lab", "b", 1), ("roof", "c", 9))
+    with (
+        connect(sims, sms_budget=1) as fleet,
+        pytest.raises(InvalidRequest, match=r"(?s)at no gateway.*lab.*budget.*roof.*no port 9"),
+    ):
+        fleet.send_many(rows, progress=False)
+    assert not any(sim.sent for sim in sims.values())
 
 
 def test_a_budget_that_ends_between_two_gateways(sims: dict[str, SimulatedGateway]) -> None:
@@ -670,6 +693,22 @@ def test_the_same_call_again_gives_the_same_fleet(sims: dict[str, SimulatedGatew
             assert other["roof"].status == "connected"
     with connect(sims) as third:
         assert third is not fleet
+
+
+def test_connect_gives_and_replaces_one_of_a_fleet(sims: dict[str, SimulatedGateway]) -> None:
+    with connect(sims) as fleet:
+        lab = fleet["lab"]
+        same: dict[str, Any] = {
+            **target("lab", sims["lab"]),
+            **{"username": "apiuser", "password": "apipass", "store": ":memory:"},
+            **{"command_timeout": 2.0, "sms_interval": 0.0},
+        }
+        assert ng.connect(**same) is lab
+        with pytest.warns(NeogateWarning, match=r"earlier connection to lab: .*\(keepalive\)"):
+            other = ng.connect(**same, keepalive=60.0)
+        with other:
+            assert lab.closed
+            assert other.status == "connected"
 
 
 def test_two_names_for_one_gateway_are_noticed(sims: dict[str, SimulatedGateway]) -> None:

@@ -16,11 +16,11 @@ ROOT = "neogate_lab"
 
 FLOORS = (
     {"errors"},
-    {"times", "progress", "words", "latch"},
+    {"choice", "times", "progress", "words", "latch", "warn"},
     {"protocol"},
     {"link", "history", "simulator"},
     {"analysis"},
-    {"batch", "config", "dispatcher", "gateway", "recorded", "survey", "fleet"},
+    {"config", "connecting", "dispatcher", "fleet", "gateway", "recorded", "sending", "survey"},
     {"notebook", "doctor", "cli"},
 )
 LEVEL = {part: level for level, parts in enumerate(FLOORS) for part in parts}

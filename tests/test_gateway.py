@@ -34,7 +34,7 @@ from neogate_lab.errors import (
 from neogate_lab.gateway import Gateway
 from neogate_lab.link import loop_thread
 from neogate_lab.simulator import SimulatedGateway, UssdAnswer
-from tests.support import UNHURRIED, eventually, interrupt_when
+from tests.support import UNHURRIED, eventually, interrupt_when, login
 
 
 @pytest.fixture
@@ -44,15 +44,7 @@ def sim() -> Iterator[SimulatedGateway]:
 
 
 def connect(sim: SimulatedGateway, **settings: Any) -> Gateway:
-    usual: dict[str, Any] = {
-        "port": sim.port,
-        "username": sim.username,
-        "password": sim.password,
-        "name": "lab",
-        "store": ":memory:",
-        "sms_interval": 0.0,
-    }
-    return ng.connect(sim.host, **(usual | settings))
+    return ng.connect(sim.host, **login(sim, **({"store": ":memory:"} | settings)))
 
 
 @pytest.fixture
@@ -377,9 +369,11 @@ def test_a_failing_handler_is_warned_of_and_the_next_is_called(
 
     gw.on_sms(broken, name="broken")
     gw.on_sms(lambda message: heard.append(message.text), name="fine")
-    with pytest.warns(NeogateWarning, match="'broken'"):  # noqa: PT031 - it comes later
+    with pytest.warns(NeogateWarning, match="'broken'") as caught:  # noqa: PT031 - it comes later
         sim.receive_sms(port=1, sender="900", text="a")
         eventually(lambda: heard)
+    line = broken.__code__.co_firstlineno + 1
+    assert [(warning.filename, warning.lineno) for warning in caught] == [(__file__, line)]
     assert gw.handler_errors == [("broken", error)]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import neogate_lab as ng
+from tests.support import login
 
 ROOT = Path(__file__).parents[1]
 EVERY = 0.2
@@ -50,14 +51,7 @@ def test_a_killed_survey_goes_on_by_name(tmp_path: Path) -> None:
             assert process.stdout.read(2) == b"go"
             process.kill()
             assert process.wait(20) == -signal.SIGKILL
-        with ng.connect(
-            sim.host,
-            port=sim.port,
-            username=sim.username,
-            password=sim.password,
-            store=store,
-            name="lab",
-        ) as gw:
+        with ng.connect(sim.host, **login(sim, store=store)) as gw:
             with pytest.warns(
                 ng.NeogateWarning, match=r"'roof test' goes on after \d+ of 15 ticks"
             ):

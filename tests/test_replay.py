@@ -10,22 +10,16 @@ from typing import Any
 
 import pytest
 from pandas.testing import assert_frame_equal
-from typer.testing import CliRunner
 
 import neogate_lab as ng
-from neogate_lab import cli
 from neogate_lab.cli.sharing import share
 from neogate_lab.simulator import ReplayGateway, recording
-from tests.support import eventually
+from tests.support import eventually, run
 from tests.test_cli import start
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SENDER, TO, TEXT = "+390123456789", "+390987654321", "meet me at dawn"
 INF = float("inf")
-
-
-def run(*arguments: object) -> Any:
-    return CliRunner().invoke(cli.app, [str(each) for each in arguments])
 
 
 def log(path: Path, *said: tuple[float, str, str] | tuple[float, str, str, int]) -> Path:

@@ -16,7 +16,7 @@ import neogate_lab as ng
 from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateWarning, NoAnswer
 from neogate_lab.gateway import Gateway
 from neogate_lab.simulator import SimulatedGateway
-from tests.support import eventually
+from tests.support import eventually, login
 
 
 @pytest.fixture
@@ -27,15 +27,7 @@ def sim() -> Iterator[SimulatedGateway]:
 
 @pytest.fixture
 def gw(sim: SimulatedGateway) -> Iterator[Gateway]:
-    with ng.connect(
-        sim.host,
-        port=sim.port,
-        username=sim.username,
-        password=sim.password,
-        name="lab",
-        store=":memory:",
-        command_timeout=1.0,
-    ) as gw:
+    with ng.connect(sim.host, **login(sim, store=":memory:", command_timeout=1.0)) as gw:
         yield gw
 
 

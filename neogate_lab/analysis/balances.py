@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Balance", "balances_of", "parse_balance"]
 
-LANGUAGES = (
-    "Arabic", "Chinese", "English", "French", "German", "Indonesian", "Italian", "Kazakh",
-    "Polish", "Portuguese", "Russian", "Spanish", "Turkish", "Ukrainian", "Vietnamese",
-)  # fmt: skip
-"""Languages whose answers the tests hold."""
-
 _CURRENCIES = {
     "RUB": "₽ rub rur rubl rublya rubley руб рубль рубля рублей рублях р",
     "UAH": "₴ uah грн гривень гривні гривня grn",

@@ -40,7 +40,8 @@ from neogate_lab.analysis.canvas import (
     time_axis,
     tone,
 )
-from neogate_lab.analysis.tables import Data, column_of, fetch, opened, utc
+from neogate_lab.analysis.findings import percent
+from neogate_lab.analysis.tables import Data, column_of, extents, opened
 
 __all__ = ["availability_strip", "comparison", "delivery", "distribution", "heatmap"]
 
@@ -261,7 +262,7 @@ def strip(
                 edgecolor="white" if kind != "blind" else "#999999", linewidth=0,
             )  # fmt: skip
         known = shares.get((gateway, port), np.nan)
-        text = "not measured" if np.isnan(known) else _percent(known)
+        text = "not measured" if np.isnan(known) else percent(known)
         ax.annotate(text, (1.005, base + 0.36), xycoords=ax.get_yaxis_transform(), va="center",
                     fontsize=size, annotation_clip=False)  # fmt: skip
     ax.set_ylim(-0.6, len(ports) - 0.4)
@@ -297,7 +298,11 @@ def comparison(
     Axes
         Difference in dB across, right of zero where `b` is better; a row a port.
     """
-    whole = comparisons.compare(data, a, b, by=by, overall=overall)
+    return compared(comparisons.compare(data, a, b, by=by, overall=overall), a, b, ax)
+
+
+def compared(whole: pd.DataFrame, a: Any, b: Any, ax: Axes | None = None) -> Axes:
+    """The picture of an answer of `compare` that is there already."""
     answer = whole.iloc[:_MOST_ROWS]
     if ax is None:
         rows = max(len(answer), 2)
@@ -387,7 +392,7 @@ def delivery(data: Data, ax: Axes | None = None) -> Axes:
         left += count
     for y, total, share in zip(base, left, answer["delivery"], strict=True):
         if share == share:
-            ax.annotate(f"{_percent(share)} sent", (total, y), xytext=(5, 0), va="center",
+            ax.annotate(f"{percent(share)} sent", (total, y), xytext=(5, 0), va="center",
                         textcoords="offset points", fontsize=SMALL)  # fmt: skip
     names = [
         f"port {row['port']}" + (f" · {gateway_name(row['gateway'])}" if several else "")
@@ -407,12 +412,7 @@ def delivery(data: Data, ax: Axes | None = None) -> Axes:
 def _spans(data: Data) -> pd.DataFrame:
     """The first and last tick of each port."""
     table = opened(data, "signal", ("gateway", "port", "time"))
-    spans = fetch(
-        table.group_by(["gateway", "port"]).aggregate(first=table.time.min(), last=table.time.max())
-    )
-    for name in ("first", "last"):
-        spans[name] = utc(spans[name])
-    return spans.sort_values(["gateway", "port"], ignore_index=True)
+    return extents(table, "gateway", "port").sort_values(["gateway", "port"], ignore_index=True)
 
 
 def _bar(start: pd.Timestamp, end: pd.Timestamp, least: pd.Timedelta) -> tuple[Any, Any]:
@@ -422,14 +422,6 @@ def _bar(start: pd.Timestamp, end: pd.Timestamp, least: pd.Timedelta) -> tuple[A
 
 def _naive(time: pd.Timestamp) -> Any:
     return time.tz_localize(None).to_datetime64()
-
-
-def _percent(share: float) -> str:
-    """Of 99.97 % one must not read that nothing happened."""
-    text = f"{100 * share:.1f}"
-    if text == "100.0" and share < 1:
-        return "> 99.9 %"
-    return f"{text.removesuffix('.0')} %"
 
 
 def _weighted_median(value: pd.Series, count: pd.Series) -> float:

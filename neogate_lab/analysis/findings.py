@@ -76,7 +76,7 @@ def readable(text: object) -> str:
 
 
 def negative(number: float, places: int = 0) -> str:
-    """A number with a true minus, "" for none."""
+    """A number with a true minus, "–" for none."""
     if number != number:
         return "–"
     shown = f"{number:,.{places}f}"

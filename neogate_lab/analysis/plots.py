@@ -444,11 +444,14 @@ class _Labels:
             label for label, width in widest.items() if width < 0.55 * SMALL * len(label) + 8
         ]
         # Where words tell labels apart, tints are enough.
-        hatches = HATCHES if len(self.untold) > len(TINTS) else HATCHES[:1]
+        hatches = HATCHES if self.untold and len(widest) > len(TINTS) else HATCHES[:1]
         looks: list[dict[str, Any]] = [
             {"facecolor": tint, "hatch": hatch} for hatch, tint in product(hatches, TINTS)
         ]
-        ordered = dict.fromkeys([*self.untold, *widest])
+        # In order of appearance, so that none changes its tint while a picture grows; but labels in
+        # the key never share a look.
+        crowded = len(widest) > len(looks)
+        ordered = dict.fromkeys([*self.untold, *widest] if crowded else widest)
         self.looks = {label: looks[n % len(looks)] for n, label in enumerate(ordered)}
 
     def draw(

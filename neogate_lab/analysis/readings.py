@@ -151,7 +151,6 @@ class Means:
     readings would tell as much. NaN where there are fewer than two readings.
     """
 
-    n: Array
     spread: Array
     error: Array
     freedom: Array
@@ -210,7 +209,6 @@ def means(group: Array, slot: Array, value: Array, groups: int) -> Means:
         independent = np.where(spread > 0, np.clip(spread / sampling, 1.0, n), n)
         nothing = n < 2
         return Means(
-            n=n,
             spread=np.where(nothing, np.nan, spread),
             error=np.where(nothing, np.nan, error),
             freedom=freedom,

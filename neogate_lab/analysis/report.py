@@ -1,7 +1,6 @@
-"""A store as one HTML file to hand on: gathers answers and pictures; never computes an answer.
+"""The report's sections and its page, one HTML file; what they tell is read from copies.py.
 
-Everything is read from copies that were redacted before, as exports are, so that nothing else can
-reach the page. The page holds no script and loads nothing.
+The page holds no script and loads nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -25,14 +23,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from neogate_lab.analysis import charts, comparison, findings, gaps, plots, summaries
+from neogate_lab.analysis.copies import PLACED, PORTS_A_PICTURE, Asked, Copies
 from neogate_lab.analysis.quality import BANDS
-from neogate_lab.analysis.tables import fetch, utc
+from neogate_lab.analysis.tables import extents, fetch
+from neogate_lab.choice import PortChoice
 from neogate_lab.errors import InvalidRequest
-from neogate_lab.history.export import read_parquet
 from neogate_lab.history.parquet_files import package_version
 from neogate_lab.history.places import Place, locate
 from neogate_lab.history.redaction import LEVELS
-from neogate_lab.history.schema import SCHEMA_VERSION, TABLES
+from neogate_lab.history.schema import SCHEMA_VERSION
 from neogate_lab.progress import Bar
 from neogate_lab.times import Moment, moment
 from neogate_lab.words import ranges
@@ -49,7 +48,6 @@ _DPI = 160
 _NARROWER = 0.87
 """Pictures as wide as a page: letters come out larger than on a screen's width."""
 
-
 _MOST_DRAWN = 200_000
 """Rows drawn one by one; longer histories are drawn by the extremes of stretches."""
 
@@ -57,16 +55,8 @@ _STRETCHES = 1500
 _MOST_COMPARED = 300_000
 """Rows of one comparison; of more, stretches all over are taken."""
 
-_PORTS_A_PICTURE = 32
 _FEW_PORTS = 4
 """So many have pictures of their own."""
-
-_MEMORY = "1GB"
-"""For queries; what needs more goes through a file."""
-
-_MANY_ROWS = 2_000_000
-_MANY_PORTS = 16
-"""Of more, sentences are told of those that stand out; of several gateways, sums a gateway."""
 
 _MOST_PICTURES = 12
 _MOST_OUTAGES = 25
@@ -75,8 +65,6 @@ _MOST_HANDOVERS = 25
 _MOST_EVENTS = 10
 _MOST_PORTS = 256
 _MOST_LABELS = 50
-_MOST_TOLD = 6
-"""Labels whose medians stand in the verdict."""
 
 _MODULE = ("manufacturer", "model", "revision", "operator")
 _LONG_ENOUGH = pd.Timedelta(days=2)
@@ -90,7 +78,7 @@ def write_report(
     gateway: str | Iterable[str] | None = None,
     since: Moment | None = None,
     until: Moment | None = None,
-    port: int | Iterable[int] | None = None,
+    port: PortChoice = None,
     redact: str | None = "all",
     title: str | None = None,
     progress: bool = True,
@@ -139,7 +127,7 @@ def write_report(
         redact = None
     if redact is not None and redact not in LEVELS:
         raise InvalidRequest(f"redact is one of {', '.join(LEVELS)} or none, not {redact!r}")
-    asked = _Asked(
+    asked = Asked(
         gateways=_listed(gateway),
         ports=_listed(port),
         since=None if since is None else moment(since, now),
@@ -150,7 +138,7 @@ def write_report(
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="neogate-report-"))
         bar = Bar(place.name, len(_SECTIONS) + 1, "step", delay=_PATIENCE, shown=progress)
         stack.callback(bar.close)
-        copies = _Copies(store, Path(folder), asked)
+        copies = Copies(store, Path(folder), asked)
         stack.callback(copies.close)
         page: dict[str, Any] = {
             "title": findings.readable(title) if title else "Signal report",
@@ -183,215 +171,6 @@ def _listed(value: Any) -> list[Any] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What the report is to be of."""
-
-    gateways: list[Any] | None
-    ports: list[Any] | None
-    since: datetime | None
-    until: datetime | None
-    redact: str | None
-
-
-_COPIED = ("signal", "surveys", "identities", "messages", "outbox", "ussd", "connections")
-
-_PLACED = ("identities", "messages", "outbox", "ussd")
-"""Tables that know of ports, measured or not."""
-
-_WHOLE = ("identities", "surveys")
-"""Tables whose rows before the period tell of it, too."""
-
-
-class _Copies:
-    """The store's tables as redacted Parquet files of their own, and answers that several need."""
-
-    def __init__(self, store: Store, folder: Path, asked: _Asked) -> None:
-        import ibis
-
-        self.asked = asked
-        self._folder = folder
-        for name in _COPIED:
-            table = TABLES[name]
-            columns: dict[str, Any] = {"gateway": asked.gateways, "port": asked.ports}
-            store.export(
-                self._path(name),
-                name,
-                redact=asked.redact,
-                progress=False,
-                since=None if name in _WHOLE else asked.since,
-                until=asked.until,
-                **{n: v for n, v in columns.items() if n in table.names},
-            )
-        self._connection = ibis.duckdb.connect(
-            memory_limit=_MEMORY, temp_directory=str(folder / "spill")
-        )
-
-    def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.parquet"
-
-    def close(self) -> None:
-        self._connection.disconnect()
-
-    def frame(self, name: str) -> pd.DataFrame:
-        """A small table whole, as exports are read back."""
-        return read_parquet(self._path(name))
-
-    @cached_property
-    def _ticks(self) -> Any:
-        return self._connection.read_parquet(str(self._path("signal")))
-
-    @cached_property
-    def signal(self) -> Any:
-        """The measurements of ports as an Ibis table: there may be too many for a frame."""
-        return self._ticks.filter(self._ticks.port.notnull())
-
-    @cached_property
-    def unreached(self) -> pd.DataFrame:
-        """Ticks of gateways before their ports were known: gateway, n, first, last."""
-        table = self._ticks.filter(self._ticks.port.isnull())
-        rows = fetch(
-            table.group_by("gateway").aggregate(
-                n=table.count(), first=table.time.min(), last=table.time.max()
-            )
-        )
-        for name in ("first", "last"):
-            rows[name] = utc(rows[name])
-        return rows.sort_values("gateway", ignore_index=True)
-
-    @cached_property
-    def ports(self) -> pd.DataFrame:
-        """A row a gateway and port: n, first, last, values."""
-        table = self.signal
-        rows = fetch(
-            table.group_by(["gateway", "port"]).aggregate(
-                n=table.count(),
-                first=table.time.min(),
-                last=table.time.max(),
-                values=table.rssi_dbm.count(),
-            )
-        )
-        for name in ("first", "last"):
-            rows[name] = utc(rows[name])
-        return rows.sort_values(["gateway", "port"], ignore_index=True)
-
-    @cached_property
-    def valued(self) -> set[tuple[str, int]]:
-        """Gateways and ports that have a value."""
-        rows = self.ports[self.ports["values"] > 0]
-        return set(zip(rows["gateway"].astype("str"), rows["port"].astype(int), strict=True))
-
-    @cached_property
-    def runs(self) -> pd.DataFrame:
-        """Outages and blind times, as `summaries.outages` answers."""
-        if self.rows <= _MANY_ROWS:
-            return summaries.outages(self.signal)
-        # Looking at neighbours takes memory by the row: one port after the other.
-        found = [
-            summaries.outages(self.of(str(gateway), [port]))
-            for gateway, port in self.ports[["gateway", "port"]].itertuples(index=False)
-        ]
-        return pd.concat(found, ignore_index=True)
-
-    @cached_property
-    def registered(self) -> pd.DataFrame:
-        """Availability of each port."""
-        return summaries.availability(self.signal).astype({"gateway": "str"})
-
-    @cached_property
-    def strength(self) -> pd.DataFrame:
-        """The summary of each port."""
-        return summaries.signal_summary(self.signal).astype({"gateway": "str"})
-
-    @cached_property
-    def outages(self) -> pd.DataFrame:
-        """Of ports that were registered at other times: the rest have no times to tell."""
-        seen = self.registered[self.registered["n_registered"] > 0][["gateway", "port"]]
-        return findings.joined(self.runs.astype({"gateway": "str"}).merge(seen))
-
-    @cached_property
-    def labels(self) -> pd.DataFrame:
-        """A row a label, in the order in which they were measured: n, first, last, ports."""
-        table = self.signal.filter(self.signal.label != "")
-        rows = fetch(
-            table.group_by("label").aggregate(
-                n=table.count(),
-                first=table.time.min(),
-                last=table.time.max(),
-                ports=table.port.nunique(),
-            )
-        )
-        for name in ("first", "last"):
-            rows[name] = utc(rows[name])
-        return rows.sort_values(["first", "label"], ignore_index=True)
-
-    @cached_property
-    def by_label(self) -> tuple[dict[Any, dict[str, float]], pd.Series]:
-        """Medians of each port by label, if there are two to tell of, and independent readings."""
-        if len(self.labels) < 2:
-            return {}, pd.Series(dtype=float)
-        answer = summaries.signal_summary(self.signal, by=("gateway", "port", "label"))
-        answer = answer.astype({"gateway": "str", "label": "str"})
-        told = answer.groupby(["gateway", "port"])["n_independent"].sum()
-        if len(self.labels) > _MOST_TOLD:
-            return {key: {} for key in told.index}, told
-        order = {str(label): number for number, label in enumerate(self.labels["label"])}
-        answer = answer[answer["label"] != ""]
-        answer = answer.sort_values("label", key=lambda labels: labels.map(order), kind="stable")
-        medians: dict[Any, dict[str, float]] = {}
-        for row in answer.to_dict("records"):
-            mine = medians.setdefault((row["gateway"], row["port"]), {})
-            mine[findings.readable(row["label"])] = float(row["median_dbm"])
-        return medians, told
-
-    @property
-    def rows(self) -> int:
-        return int(self.ports["n"].sum())
-
-    @cached_property
-    def several(self) -> bool:
-        """Whether there is more than one gateway, measured or not."""
-        names = set(self.ports["gateway"]) | set(self.unreached["gateway"])
-        for table in _PLACED:
-            found = self._connection.read_parquet(str(self._path(table)))
-            names |= set(fetch(found.select("gateway").distinct())["gateway"])
-        return len(names) > 1
-
-    @property
-    def many(self) -> bool:
-        return len(self.ports) > _MANY_PORTS
-
-    @property
-    def keys(self) -> list[str]:
-        """What has a row in tables that would be long: a port, or a gateway of a fleet."""
-        return ["gateway"] if self.several and self.many else ["gateway", "port"]
-
-    @property
-    def span(self) -> tuple[pd.Timestamp, pd.Timestamp]:
-        return self.ports["first"].min(), self.ports["last"].max()
-
-    def of(self, gateway: str, ports: Iterable[int]) -> Any:
-        """The measurements of some ports."""
-        table = self.signal
-        return table.filter((table.gateway == gateway) & table.port.isin([int(p) for p in ports]))
-
-    def held(self, table: Any) -> Any:
-        """A small part of the measurements in memory; it stands until the next is held."""
-        return self._connection.create_table("held", table, temp=True, overwrite=True)
-
-    def port_name(self, gateway: object, port: object) -> str:
-        return f"port {port}" + (f" · {findings.readable(gateway)}" if self.several else "")
-
-    def groups(self) -> Iterator[tuple[str, list[int]]]:
-        """So many ports of one gateway as a picture can show."""
-        for gateway, part in self.ports.groupby("gateway", observed=True, sort=True):
-            ports = [int(port) for port in part["port"]]
-            count = -(-len(ports) // _PORTS_A_PICTURE)
-            size = -(-len(ports) // count)
-            for start in range(0, len(ports), size):
-                yield str(gateway), ports[start : start + size]
-
-
-@dataclass(frozen=True, slots=True)
 class _Picture:
     """A plot as it stands in the page."""
 
@@ -416,7 +195,7 @@ def _picture(ax: Axes, alt: str, caption: str) -> _Picture:
 # -- sections: each gives the template its part ----------------------------------------------------
 
 
-def _overview(copies: _Copies) -> dict[str, Any]:
+def _overview(copies: Copies) -> dict[str, Any]:
     ports = copies.ports
     first, last = copies.span if len(ports) else (None, None)
     reached = set(ports["gateway"])
@@ -444,16 +223,10 @@ def _overview(copies: _Copies) -> dict[str, Any]:
     }
 
 
-def _measured(copies: _Copies) -> dict[str, Any]:
+def _measured(copies: Copies) -> dict[str, Any]:
     surveys = copies.frame("surveys")
     table = copies.signal.filter(copies.signal.survey != "")
-    taken = fetch(
-        table.group_by(["gateway", "survey"]).aggregate(
-            n=table.count(), first=table.time.min(), last=table.time.max()
-        )
-    )
-    for name in ("first", "last"):
-        taken[name] = utc(taken[name])
+    taken = extents(table, "gateway", "survey")
     known = {
         (str(row["gateway"]), str(row["name"])): row for row in surveys.to_dict("records")
     }  # the newest start of each name
@@ -480,7 +253,7 @@ def _measured(copies: _Copies) -> dict[str, Any]:
     }
 
 
-def _missed(copies: _Copies) -> dict[str, Any]:
+def _missed(copies: Copies) -> dict[str, Any]:
     keys = copies.keys
     table = copies.signal.filter(~copies.signal.ok.fill_null(False))
     counts = fetch(table.group_by([*keys, "error"]).aggregate(n=table.count()))
@@ -507,7 +280,7 @@ def _missed(copies: _Copies) -> dict[str, Any]:
     seen = {(str(r["gateway"]), int(r["port"])) for r in copies.ports.to_dict("records")}
     there = {
         (str(gateway), int(port))
-        for name in _PLACED
+        for name in PLACED
         for gateway, port in copies.frame(name)[["gateway", "port"]].itertuples(index=False)
         if not pd.isna(port)
     }
@@ -549,7 +322,7 @@ def _keyed(keys: Iterable[Any], names: list[str]) -> Iterator[tuple[Any, dict[st
         yield key, dict(zip(names, key if isinstance(key, tuple) else (key,), strict=True))
 
 
-def _spent(copies: _Copies, blind: pd.DataFrame) -> dict[str, Any]:
+def _spent(copies: Copies, blind: pd.DataFrame) -> dict[str, Any]:
     """Where the time went: measured, and not measured for which reason; it adds up.
 
     A row a port, or the mean of a gateway's ports.
@@ -587,7 +360,7 @@ def _noted(events: pd.DataFrame, surveyed: set[str]) -> pd.DataFrame:
     return rows[~(told | expected)].reset_index(drop=True)
 
 
-def _verdicts(copies: _Copies) -> dict[str, Any]:
+def _verdicts(copies: Copies) -> dict[str, Any]:
     if not copies.rows:
         return {"verdicts": [], "verdicts_total": 0, "told": [], "told_total": 0, "glance": []}
     share = copies.registered.drop(columns=["n", "availability"])
@@ -643,7 +416,7 @@ def _glance(ports: list[dict[Any, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _comparisons(copies: _Copies) -> dict[str, Any]:
+def _comparisons(copies: Copies) -> dict[str, Any]:
     labels = [str(label) for label in copies.labels["label"]]
     chosen = findings.pairs(labels)
     found = []
@@ -654,9 +427,9 @@ def _comparisons(copies: _Copies) -> dict[str, Any]:
         overall = comparison.compare(table, a, b, overall=True)["verdict"].iloc[0]
         shown = answer if both.any() else answer.head(0)
         picture = None
-        if 0 < len(shown) <= _PORTS_A_PICTURE:
+        if 0 < len(shown) <= PORTS_A_PICTURE:
             picture = _picture(
-                charts.comparison(table, a, b),
+                charts.compared(answer, a, b),
                 f"{findings.readable(overall)}. A row a port shows its difference in dB and 95 % "
                 "interval, which the table below holds, too.",
                 f"{findings.readable(b)} compared with {findings.readable(a)}: right of zero, "
@@ -679,7 +452,7 @@ def _comparisons(copies: _Copies) -> dict[str, Any]:
     }
 
 
-def _thinned(copies: _Copies, labels: tuple[str, str]) -> tuple[Any, bool]:
+def _thinned(copies: Copies, labels: tuple[str, str]) -> tuple[Any, bool]:
     """The rows of two labels; of many, stretches all over, that memory stays bounded.
 
     They are looked for once: several answers are made of them.
@@ -700,7 +473,7 @@ def _thinned(copies: _Copies, labels: tuple[str, str]) -> tuple[Any, bool]:
     return copies.held(table.filter(kept)), True
 
 
-def _history(copies: _Copies) -> dict[str, Any]:
+def _history(copies: Copies) -> dict[str, Any]:
     if not copies.rows:
         return {"history": [], "history_left": 0, "stretch": None, "spread": []}
     first, last = copies.span
@@ -740,7 +513,7 @@ def _history(copies: _Copies) -> dict[str, Any]:
     }
 
 
-def _medians(copies: _Copies, gateway: str, ports: Iterable[int]) -> str:
+def _medians(copies: Copies, gateway: str, ports: Iterable[int]) -> str:
     """Those of some ports in words, for who can't see a picture."""
     mine = copies.strength[copies.strength["gateway"] == gateway].set_index("port")["median_dbm"]
     return ", ".join(f"port {port} {_dbm(mine[port])}" for port in ports)
@@ -750,7 +523,7 @@ def _dbm(median: float) -> str:
     return f"{findings.negative(median)} dBm" if median == median else "none"
 
 
-def _spread(copies: _Copies) -> list[_Picture]:
+def _spread(copies: Copies) -> list[_Picture]:
     """Distributions, and hours by days where there are enough of them."""
     first, last = copies.span
     places = [(gateway, port) for gateway, ports in copies.groups() for port in ports]
@@ -799,7 +572,7 @@ def _hours(data: Any, whose: str) -> _Picture:
     return _picture(ax, f"{what}: between {low} and {high} dBm.", f"{what}.")
 
 
-def _availability(copies: _Copies) -> dict[str, Any]:
+def _availability(copies: Copies) -> dict[str, Any]:
     out, seen = copies.outages, copies.registered
     last = copies.ports.set_index(["gateway", "port"])["last"]
     rows = []
@@ -845,7 +618,7 @@ def _availability(copies: _Copies) -> dict[str, Any]:
     }
 
 
-def _networks(copies: _Copies) -> dict[str, Any]:
+def _networks(copies: Copies) -> dict[str, Any]:
     found = summaries.operators(copies.signal)
     places = found.groupby(["gateway", "port"], observed=True).size()
     # Looking at neighbours takes memory by the row, as for `runs`; most ports need none of it.
@@ -878,7 +651,7 @@ def _seen(found: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return rows
 
 
-def _messages(copies: _Copies) -> dict[str, Any]:
+def _messages(copies: Copies) -> dict[str, Any]:
     inbox, outbox, ussd = (copies.frame(name) for name in ("messages", "outbox", "ussd"))
     keys = copies.keys
     received = inbox.groupby(keys, observed=True).agg(
@@ -906,7 +679,7 @@ def _messages(copies: _Copies) -> dict[str, Any]:
     }
 
 
-def _provenance(copies: _Copies) -> dict[str, Any]:
+def _provenance(copies: Copies) -> dict[str, Any]:
     modules = copies.frame("identities").drop_duplicates(["gateway", "port"], keep="last")
     modules = modules.sort_values(["gateway", "port"])
     inbox = copies.frame("messages")
@@ -934,7 +707,7 @@ def _provenance(copies: _Copies) -> dict[str, Any]:
     }
 
 
-_SECTIONS: tuple[Callable[[_Copies], dict[str, Any]], ...] = (
+_SECTIONS: tuple[Callable[[Copies], dict[str, Any]], ...] = (
     _overview,
     _verdicts,
     _measured,

@@ -22,6 +22,7 @@ from neogate_lab.history.schema import TABLES, Column
 __all__ = [
     "Data",
     "column_of",
+    "extents",
     "fetch",
     "filled",
     "micros",
@@ -202,6 +203,23 @@ def column_of(table: str, name: str) -> Column:
     return TABLES[table].column(name)
 
 
+def extents(table: Any, *by: str, **more: Any) -> pd.DataFrame:
+    """How many rows each group of an Ibis table has, from when to when; and `more` of each.
+
+    Returns
+    -------
+    DataFrame
+        The columns `by`, then n, first, last and those of `more`; in no order.
+    """
+    time = table.time
+    rows = fetch(
+        table.group_by(list(by)).aggregate(
+            n=table.count(), first=time.min(), last=time.max(), **more
+        )
+    )
+    return rows.assign(first=utc(rows["first"]), last=utc(rows["last"]))
+
+
 def utc(times: pd.Series) -> pd.Series:
     """Times as `datetime64[us, UTC]`; some engines answer naive ones, some in nanoseconds."""
     return pd.to_datetime(times, utc=True).astype("datetime64[us, UTC]")
@@ -308,7 +326,10 @@ def _parquet(path: str, connection: Any) -> Any:
         try:
             import fsspec
         except ImportError as error:
-            raise InvalidRequest(f"{scheme} URLs need the package fsspec: install it") from error
+            raise InvalidRequest(
+                f"{scheme} URLs need fsspec, which is not installed: "
+                "pip install 'neogate-lab[remote]'"
+            ) from error
         try:
             connection.register_filesystem(fsspec.filesystem(scheme))
         except (ImportError, ValueError) as error:

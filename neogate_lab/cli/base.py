@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import signal
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
 import typer
+from typer.core import TyperGroup
 
 import neogate_lab as ng
 from neogate_lab import times
@@ -85,7 +87,7 @@ Store = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="Folder to record into; default the profile's, or neogate.neogate.",
+        help="Folder to record into, made if need be; default the profile's, or neogate.neogate.",
         show_default=False,
     ),
 ]
@@ -136,7 +138,31 @@ Username = Annotated[
     ),
 ]
 
+
+class _InWords(TyperGroup):
+    """Says in one line also what goes wrong where no command runs yet: its help on a full disk."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            typer.echo(f"neogate-lab: {error}", err=True)
+            raise SystemExit(1) from None
+        finally:
+            _drop_unwritable()
+
+
+def _drop_unwritable() -> None:
+    """Keep what could not be written, which was told, from the interpreter's own last try."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 app = typer.Typer(
+    cls=_InWords,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -227,7 +253,7 @@ def stoppable() -> Iterator[None]:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"neogate-lab {ng.__version__}")
+        typer.echo(f"neogate-lab {ng.__version__}")  # at once, so that a full disk is told
         raise typer.Exit
 
 

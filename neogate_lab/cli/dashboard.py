@@ -62,7 +62,7 @@ def dashboard(
             f"the dashboard needs {' and '.join(lacking)}, which this environment lacks: "
             "pip install 'neogate-lab[dashboard]'"
         )
-    from voila.app import Voila  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    from voila.app import Voila
 
     from neogate_lab.notebook import served
 

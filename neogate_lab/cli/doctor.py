@@ -25,7 +25,10 @@ def doctor(
     username: Username = None,
     store: Annotated[
         Path | None,
-        typer.Option(help="The store to look at; default neogate.neogate.", show_default=False),
+        typer.Option(
+            help="The store to look at; default the profile's, or neogate.neogate.",
+            show_default=False,
+        ),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for each step.")] = 10.0,
 ) -> None:

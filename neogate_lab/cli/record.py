@@ -17,7 +17,8 @@ from typing import Annotated
 import typer
 
 import neogate_lab as ng
-from neogate_lab.cli.base import Every, Targets, Username, app, polite, stoppable
+from neogate_lab import config
+from neogate_lab.cli.base import Every, Store, Targets, Username, app, polite, stoppable
 from neogate_lab.cli.terminal import plain, shorten
 
 __all__ = ["record"]
@@ -33,9 +34,7 @@ _LOOK = 1.0
 def record(
     targets: Targets = None,
     every: Every = 10.0,
-    store: Annotated[Path, typer.Option(help="Folder to record into; made if there is none.")] = (
-        Path("neogate.neogate")
-    ),
+    store: Store = None,
     label: Annotated[str, typer.Option(help="What is measured: place, antenna, operator.")] = "",
     name: Annotated[str, typer.Option(help="The survey's name in tables.")] = "record",
     username: Username = None,
@@ -60,10 +59,12 @@ def record(
         raise ng.InvalidRequest("which gateways? name them, or set NEOGATE_HOST")
     if wire is not None and len(wanted) > 1:
         raise ng.InvalidRequest("--wire keeps the traffic of one gateway: name one")
+    named = [config.locate(target).settings.get("store") for target in wanted]
+    folder = config.store_path(store, named)
     try:
         with stoppable(), ExitStack() as stack:
             status = stack.enter_context(_told())
-            opened = stack.enter_context(ng.Store(store))
+            opened = stack.enter_context(ng.Store(folder))
             recorder = _Recorder(wanted, opened, every, label, name, username, wire)
             stack.callback(recorder.close)
             while True:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 import neogate_lab as ng
-from neogate_lab.cli.base import app, polite, stoppable
+from neogate_lab.cli import serving
+from neogate_lab.cli.base import app, polite
 from neogate_lab.cli.sharing import share
 from neogate_lab.cli.terminal import plain
 from neogate_lab.protocol import records
@@ -20,8 +20,6 @@ from neogate_lab.simulator import ReplayGateway, recording
 from neogate_lab.simulator.ami import Request, RequestReader
 
 __all__ = ["replay"]
-
-_VERB_WORDS = {"gsm", "show", "send", "span", "spans", "sms", "ussd", "core", "help"}
 
 
 @app.command()
@@ -67,7 +65,8 @@ def replay(
         print(f"wrote {share(wire, out, redact)} lines to {plain(str(out))}")
         return
     if serve:
-        _serve(ReplayGateway(wire, username, password, host, port, speed=speed))
+        gateway = ReplayGateway(wire, username, password, host, port, speed=speed)
+        serving.serve(gateway, "replayed gateway")
         return
     found = list(recording.sessions(recording.read(wire)))
     tellers = [_Teller(number, personal) for number in range(1, len(found) + 1)]
@@ -81,22 +80,6 @@ def replay(
     packets = sum(teller.packets for teller in tellers)
     strange = sum(teller.strange for teller in tellers)
     print(f"{packets} packets in {len(found)} sessions; {strange} not understood")
-
-
-def _serve(gateway: ReplayGateway) -> None:
-    try:
-        with stoppable(), gateway:
-            shown = "apipass" if gateway.password == "apipass" else "…"  # noqa: S105
-            print(
-                f"replayed gateway on {gateway.host}:{gateway.port}; connect with "
-                f'ng.connect("{gateway.host}:{gateway.port}", username='
-                f'"{plain(gateway.username)}", password="{shown}"), stop with Ctrl-C',
-                flush=True,
-            )
-            while True:
-                time.sleep(3600)
-    except KeyboardInterrupt:
-        print("stopped")
 
 
 class _Teller:
@@ -187,7 +170,9 @@ class _Teller:
         words = command.split()
         if self._personal:
             return f"{request.get('Action')} {command}".rstrip()
-        safe = [word if word in _VERB_WORDS or word.isdigit() else "…" for word in words[:4]]
+        safe = [
+            word if word in records.COMMAND_WORDS or word.isdigit() else "…" for word in words[:4]
+        ]
         more = ["…"] if len(words) > 4 else []
         return " ".join([request.get("Action"), *safe, *more])
 

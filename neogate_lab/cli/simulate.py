@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 import typer
 
 import neogate_lab as ng
-from neogate_lab.cli.base import app, polite, stoppable
-from neogate_lab.cli.terminal import plain
+from neogate_lab.cli.base import app, polite
+from neogate_lab.cli.serving import serve
 
 __all__ = ["simulate"]
 
@@ -34,22 +33,7 @@ def simulate(
     ] = None,
 ) -> None:
     """Run a simulated gateway for any client, until Ctrl-C."""
-    try:
-        with (
-            stoppable(),
-            ng.SimulatedGateway(
-                ports, seed, firmware, username, password, host, port, sms_every=sms_every
-            ) as simulator,
-        ):
-            shown = "apipass" if password == "apipass" else "…"  # noqa: S105
-            print(
-                f"simulated gateway ({firmware}, {ports} ports) on "
-                f"{simulator.host}:{simulator.port}; connect with "
-                f'ng.connect("{simulator.host}:{simulator.port}", username="{plain(username)}", '
-                f'password="{shown}"), stop with Ctrl-C',
-                flush=True,
-            )
-            while True:
-                time.sleep(3600)
-    except KeyboardInterrupt:
-        print("stopped")
+    simulator = ng.SimulatedGateway(
+        ports, seed, firmware, username, password, host, port, sms_every=sms_every
+    )
+    serve(simulator, f"simulated gateway ({firmware}, {ports} ports)")

@@ -16,6 +16,7 @@ from neogate_lab.history.frames import batch_of_frame, conform, fits, frame_of_b
 from neogate_lab.history.places import Place, locate
 from neogate_lab.history.redaction import Redaction
 from neogate_lab.history.schema import TABLES, VIEWS, Table
+from neogate_lab.progress import PATIENCE, Bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,8 +26,6 @@ __all__ = ["export", "read_csv", "read_parquet"]
 
 _SUFFIXES = (".parquet", ".csv", ".xlsx")
 _ROWS = 65_536
-_PATIENCE = 2.0
-"""Seconds after which long work shows a bar."""
 
 
 def export(
@@ -241,17 +240,16 @@ def _counted(
     batches: Iterable[pa.RecordBatch], name: str, progress: bool
 ) -> Iterator[Iterable[pa.RecordBatch]]:
     """Show how many rows went by, if that takes long."""
-    from tqdm.auto import tqdm
-
-    class Bar(tqdm):  # type: ignore[type-arg]
-        monitor_interval = 0  # tqdm's own monitor is a thread that nobody ends
+    bar = Bar(name, None, "row", delay=PATIENCE, scaled=True, shown=progress)
 
     def pass_on() -> Iterator[pa.RecordBatch]:
+        done = 0
         for batch in batches:
             yield batch
-            bar.update(batch.num_rows)
+            done += batch.num_rows
+            bar.show(done)
 
-    with Bar(desc=name, unit="row", unit_scale=True, delay=_PATIENCE, disable=not progress) as bar:
+    with contextlib.closing(bar):
         yield pass_on()
 
 

@@ -10,6 +10,7 @@ from neogate_lab.errors import BudgetExceeded, InvalidRequest
 from neogate_lab.history import codec
 from neogate_lab.history.codec import Row
 from neogate_lab.history.schema import TABLES
+from neogate_lab.protocol.records import SMS_MAY_BECOME
 
 __all__ = [
     "OUTBOX",
@@ -27,12 +28,6 @@ __all__ = [
 OUTBOX = TABLES["outbox"]
 STATUSES = OUTBOX.column("status").values
 
-_MAY_BECOME = {
-    "queued": ("cancelled", "failed"),
-    "written": ("sent", "failed", "unknown"),
-    "unknown": ("sent", "failed"),
-    "failed": ("sent",),
-}
 _DAY_US = 24 * 3600 * 1_000_000
 
 Alive = Callable[[str], bool]
@@ -144,7 +139,7 @@ def settle(
 ) -> Row | None:
     """Note what became of the SMS with this wire id; the row after it, None for a foreign id."""
     row = _last(connection, "id = ? AND id <> ''", (id,))
-    if row is None or status not in _MAY_BECOME.get(row["status"], ()):
+    if row is None or status not in SMS_MAY_BECOME.get(row["status"], ()):
         return row
     values = {"status": status, "status_at": now, "error": error, "smsc": smsc or row["smsc"]}
     codec.update(connection, OUTBOX, row["row_id"], values)

@@ -81,7 +81,9 @@ def locate(path: str | os.PathLike[str]) -> Place:
     try:
         import fsspec
     except ImportError:
-        raise InvalidRequest(f"{shown} is a URL, for which fsspec is missing: install it") from None
+        raise InvalidRequest(
+            f"{shown} is a URL, for which fsspec is missing: pip install 'neogate-lab[remote]'"
+        ) from None
     try:
         system, inner = fsspec.url_to_fs(text)
     except (ImportError, ValueError) as error:

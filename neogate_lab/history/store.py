@@ -393,9 +393,7 @@ class Store:
             The store is closed, gone or damaged.
         """
         equals |= {"gateway": gateway, "port": port, "label": label}
-        selection = self._select(
-            table, since=since, until=until, after_row=after_row, equals=equals
-        )
+        selection = self._select(table, since, until, after_row, **equals)
         return frames.frame_of_batches(selection.table, self._batches(selection, ahead=3))
 
     def live(self, table: str = "signal", **filters: Any) -> LiveFrame:
@@ -408,8 +406,7 @@ class Store:
         **filters
             As for `frame`; "2h" is measured from now, once.
         """
-        times = {name: filters.pop(name, None) for name in ("since", "until", "after_row")}
-        return LiveFrame(self._select(table, **times, equals=filters), self._batches)
+        return LiveFrame(self._select(table, **filters), self._batches)
 
     def table(self, table: str = "signal") -> Any:
         """Open a table for queries of any size: it is never loaded whole.
@@ -524,8 +521,7 @@ class Store:
         StoreError
             The store can't be read or the file not be written; what was there before is untouched.
         """
-        times = {name: filters.pop(name, None) for name in ("since", "until", "after_row")}
-        selection = self._select(table, **times, equals=filters)
+        selection = self._select(table, **filters)
         key = None if redact is None else self._redaction_key()
         return files.export(
             self._batches(selection),
@@ -553,8 +549,22 @@ class Store:
         except OSError as error:
             raise store_error(error, self._path) from error
 
-    def _select(self, table: str, **filters: Any) -> Selection:
-        return select(codec.table_named(table), now=self._clock(), **filters)
+    def _select(
+        self,
+        table: str,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        after_row: int | None = None,
+        **equals: Any,
+    ) -> Selection:
+        return select(
+            codec.table_named(table),
+            now=self._clock(),
+            since=since,
+            until=until,
+            after_row=after_row,
+            equals=equals,
+        )
 
     def _batches(self, selection: Selection, ahead: int = 1) -> Scan:
         """The rows as Arrow batches: everything above sees one table, whatever it is kept in."""

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
+from neogate_lab.choice import PortChoice
 from neogate_lab.errors import (
     CommandRefused,
     ConnectionLost,
@@ -27,7 +28,13 @@ from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.ledger import Ledger, append_unwaited
 from neogate_lab.link.loopback import LoopbackTrip
 from neogate_lab.link.memory import MemoryLedger
-from neogate_lab.link.options import LinkOptions, check_seconds, check_words
+from neogate_lab.link.options import (
+    DEFAULT_PORT,
+    LinkOptions,
+    address_of,
+    check_seconds,
+    check_words,
+)
 from neogate_lab.link.outbox import Outbox, Progress, SmsResult
 from neogate_lab.link.pool import SessionPool
 from neogate_lab.link.ports import Ports, needs_port
@@ -100,7 +107,7 @@ class AsyncGateway:
         *,
         username: str,
         password: str,
-        port: int = 5038,
+        port: int = DEFAULT_PORT,
         name: str | None = None,
         ledger: Ledger | None = None,
         clock: Clock | None = None,
@@ -120,7 +127,7 @@ class AsyncGateway:
             raise InvalidRequest(f"port must be a whole number from 1 to 65535, not {port!r}")
         self.host = host
         self.port = port
-        self.endpoint = host if port == 5038 else f"{host}:{port}"
+        self.endpoint = address_of(host, port)
         self.name = name or self.endpoint
         self._where = self.name if self.name == self.endpoint else f"{self.name} ({self.endpoint})"
         self._credentials = Credentials(username, password)
@@ -148,8 +155,11 @@ class AsyncGateway:
 
         Raises
         ------
-        Unreachable, ProtocolError, LoginRefused
-            No connection; no NeoGate there; the login was refused (one attempt is made).
+        Unreachable, ProtocolError, LoginRefused, NoAnswer
+            No connection; no NeoGate there; the login was refused (one attempt is made), or not
+            answered within `command_timeout`.
+        GatewayClosed
+            It was closed: an AsyncGateway is opened once.
         """
         if self._closed:
             raise GatewayClosed(f"{self._where} was closed; make a new AsyncGateway")
@@ -339,13 +349,13 @@ class AsyncGateway:
 
         Raises
         ------
-        ConnectionLost, NoAnswer, CommandRefused
-            The link is down; the gateway is silent; it refused.
+        ConnectionLost, NoAnswer, CommandRefused, ProtocolError
+            The link is down; the gateway is silent; it refused; its answer lists no port.
         """
         self._check_open()
         return await self._ports.spans()
 
-    async def diagnostics(self, port: int | Iterable[int] | None = None) -> list[SpanDetail]:
+    async def diagnostics(self, port: PortChoice = None) -> list[SpanDetail]:
         """Detail of some ports or of all, as `gsm show span N` says now (WIRE §6).
 
         Parameters
@@ -363,9 +373,7 @@ class AsyncGateway:
         self._check_open()
         return await self._ports.diagnostics(port)
 
-    async def sample(
-        self, label: str = "", *, port: int | Iterable[int] | None = None
-    ) -> list[Measurement]:
+    async def sample(self, label: str = "", *, port: PortChoice = None) -> list[Measurement]:
         """Measure the signal of some ports or of all once, and record it.
 
         Parameters
@@ -415,7 +423,7 @@ class AsyncGateway:
         self,
         sender: str | None = None,
         contains: str | None = None,
-        port: int | Iterable[int] | None = None,
+        port: PortChoice = None,
         since: Moment | None = None,
         timeout: float = 60,
     ) -> ReceivedSms:
@@ -589,8 +597,8 @@ class AsyncGateway:
             Some can't be sent, and so none was: the message names every one of them, and why.
         BudgetExceeded
             Together they go over `sms_budget`.
-        ConnectionLost
-            "auto" has to ask which ports are up, and the link is down.
+        ConnectionLost, NoAnswer, CommandRefused, ProtocolError
+            "auto" has to ask which ports are up; as `spans`.
         StoreError
             It could not be recorded, so it was not sent.
         """
@@ -726,7 +734,7 @@ class AsyncGateway:
             self._ussd.leave(port, who)
 
     async def ussd_all(
-        self, code: str, port: int | Iterable[int] | None = None, *, timeout: float = 30
+        self, code: str, port: PortChoice = None, *, timeout: float = 30
     ) -> list[UssdReply]:
         """Run a USSD code on several ports at the same time, up to four at once.
 
@@ -751,6 +759,8 @@ class AsyncGateway:
             The code or a port can't be used, or a USSD is under way on one; nothing was sent.
         ConnectionLost
             The link is, or went, down.
+        NoAnswer, CommandRefused, ProtocolError
+            Which ports there are has to be asked first; as `spans`.
         """
         self._check_open()
         ports = await (self._ports.up() if port is None else self._resolve(port))
@@ -786,7 +796,7 @@ class AsyncGateway:
         *,
         every: float = 10.0,
         duration: float | None = None,
-        port: int | Iterable[int] | None = None,
+        port: PortChoice = None,
         label: str = "",
         name: str | None = None,
         on_tick: Callable[[int], object] = lambda done: None,
@@ -844,7 +854,7 @@ class AsyncGateway:
         """The physical port of a span (WIRE §4)."""
         return span - self._options.span_offset
 
-    async def _resolve(self, port: int | Iterable[int] | None) -> list[tuple[int, int]]:
+    async def _resolve(self, port: PortChoice) -> list[tuple[int, int]]:
         self._check_open()
         return await self._ports.resolve(port)
 

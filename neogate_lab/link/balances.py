@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from neogate_lab.choice import PortChoice
 from neogate_lab.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from neogate_lab.link.async_gateway import AsyncGateway
 
-__all__ = ["ask"]
+__all__ = ["ask", "check"]
+
+
+def check(code: object, *, since: object, until: object) -> None:
+    """Raise `InvalidRequest` unless ports can be asked so: by text or a dict, and for now alone."""
+    if since is not None or until is not None:
+        raise InvalidRequest("since and until look back: leave code out, or them")
+    if not isinstance(code, str | Mapping):
+        raise InvalidRequest(
+            f'code must be text such as "*100#", or a dict of operators and codes, not {code!r}'
+        )
 
 
 async def ask(
     link: AsyncGateway,
     code: str | Mapping[str, str],
-    port: int | Iterable[int] | None,
+    port: PortChoice,
     timeout: float,
 ) -> list[str]:
     """Ask each port with the code of its operator; the codes that were used."""

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
-__all__ = ["Clock", "JumpWatch", "SystemClock"]
+__all__ = ["Clock", "JumpWatch", "SystemClock", "sleep_unless"]
 
 JUMP_SECONDS = 2.0
 """Wall and monotonic clock must part by so much at once to count as sleep, or as a set clock."""
@@ -40,6 +40,17 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:  # noqa: D102
         await asyncio.sleep(seconds)
+
+
+async def sleep_unless(clock: Clock, seconds: float, event: asyncio.Event) -> None:
+    """Sleep for `seconds` of `clock`, or only until `event` is set."""
+    sleeper = asyncio.ensure_future(clock.sleep(seconds))
+    woken = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({sleeper, woken}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        sleeper.cancel()
+        woken.cancel()
 
 
 class JumpWatch:

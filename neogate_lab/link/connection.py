@@ -19,7 +19,7 @@ from neogate_lab.errors import (
     LoginRefused,
     NeogateError,
 )
-from neogate_lab.link.clock import Clock
+from neogate_lab.link.clock import Clock, sleep_unless
 from neogate_lab.link.session import Session
 
 __all__ = ["Connection"]
@@ -109,6 +109,8 @@ class Connection:
 
         Raises
         ------
+        GatewayClosed
+            It was closed.
         ConnectionLost
             What happened, and when the next attempt is.
         """
@@ -246,12 +248,8 @@ class Connection:
 
     async def _pause(self, seconds: float) -> None:
         self._next_try = self._clock.monotonic() + seconds
-        sleeper = asyncio.ensure_future(self._clock.sleep(seconds))
-        hurried = asyncio.ensure_future(self._hurry.wait())
         try:
-            await asyncio.wait({sleeper, hurried}, return_when=asyncio.FIRST_COMPLETED)
+            await sleep_unless(self._clock, seconds, self._hurry)
         finally:
-            sleeper.cancel()
-            hurried.cancel()
             self._hurry.clear()
             self._next_try = None

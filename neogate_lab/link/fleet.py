@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
+from neogate_lab.choice import PortChoice
 from neogate_lab.errors import InvalidRequest, NeogateError, NoAnswer
 from neogate_lab.link.async_gateway import AsyncGateway
-from neogate_lab.link.clock import Clock, SystemClock
+from neogate_lab.link.clock import SystemClock
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.options import check_seconds
 from neogate_lab.link.outbox import SmsResult
@@ -51,9 +52,8 @@ class AsyncFleet:
         Not opened yet, of different names.
     """
 
-    def __init__(self, gateways: Sequence[AsyncGateway], clock: Clock | None = None) -> None:
+    def __init__(self, gateways: Sequence[AsyncGateway]) -> None:
         self._gateways = {gateway.name: gateway for gateway in gateways}
-        self._clock: Clock = SystemClock() if clock is None else clock
         self._survey_names: set[str] = set()
 
     # -- life ------------------------------------------------------------------------------------
@@ -94,42 +94,35 @@ class AsyncFleet:
 
     @property
     def troubles(self) -> dict[str, NeogateError]:
-        """The gateways whose link is down, by name, and why."""
+        """The gateways that have any, by name; see `AsyncGateway.trouble`."""
         found = ((name, each.trouble) for name, each in self._gateways.items())
         return {name: error for name, error in found if error is not None}
 
     # -- verbs -----------------------------------------------------------------------------------
-    async def each(
-        self,
-        ask: Callable[[AsyncGateway], Awaitable[T]],
-        names: Iterable[str] | None = None,
-    ) -> Answers[T]:
-        """Ask some gateways or all at the same time.
+    async def each(self, ask: Callable[[AsyncGateway], Awaitable[T]]) -> Answers[T]:
+        """Ask all gateways at the same time.
 
         Parameters
         ----------
         ask : callable
             Gets a gateway and returns what is to be awaited.
-        names : iterable of str, optional
-            Which; default all.
 
         Raises
         ------
         NeogateError
             All failed; of the same type as their errors, if that is one.
         """
-        chosen = {name: self._gateways[name] for name in names or self._gateways}
 
         async def one(gateway: AsyncGateway) -> T:
             return await ask(gateway)
 
-        return _checked(await _gather({name: one(each) for name, each in chosen.items()}))
+        return _checked(await _gather({name: one(each) for name, each in self._gateways.items()}))
 
     async def wait_for_sms(
         self,
         sender: str | None = None,
         contains: str | None = None,
-        port: int | Iterable[int] | None = None,
+        port: PortChoice = None,
         since: Moment | None = None,
         timeout: float = 60,
     ) -> ReceivedSms:
@@ -200,9 +193,7 @@ class AsyncFleet:
             }
         )
         if checked.failed:
-            kinds = {type(error) for error in checked.failed.values()}
-            kind = kinds.pop() if len(kinds) == 1 else NeogateError
-            raise kind(
+            raise _kind(checked.failed)(
                 f"nothing was sent, at no gateway; rows are those of one gateway, counted from 0:\n"
                 f"{listed(checked.failed)}"
             )
@@ -227,7 +218,7 @@ class AsyncFleet:
         *,
         every: float,
         duration: float | None = None,
-        port: int | Iterable[int] | None = None,
+        port: PortChoice = None,
         label: str = "",
         name: str | None = None,
         on_tick: Callable[[int], object] = lambda done: None,
@@ -237,8 +228,9 @@ class AsyncFleet:
         Up to `TOGETHER` gateways share their ticks; those of more are spread, `APART` at most.
         """
         check_seconds("every", every, above=0)
+        now = SystemClock().now()
         if name is None:
-            first = f"survey {self._clock.now():%Y-%m-%d %H:%M:%S}"
+            first = f"survey {now:%Y-%m-%d %H:%M:%S}"
             more = (f"{first} ({number})" for number in itertools.count(2))
             names = itertools.chain([first], more)
             name = next(new for new in names if new not in self._survey_names)
@@ -246,7 +238,6 @@ class AsyncFleet:
         ticks = _Ticks(on_tick, len(self._gateways))
         gateways = len(self._gateways)
         apart = 0.0 if gateways <= TOGETHER else min(APART, every / gateways)
-        now = self._clock.now()
         starts = {
             each: now + timedelta(seconds=number * apart)
             for number, each in enumerate(self._gateways)
@@ -341,7 +332,7 @@ class AsyncFleetSurvey:
         for survey in self._surveys.values():
             survey.when_ended(ended)
 
-    async def mark(self, label: str, port: int | Iterable[int] | None = None) -> Answers[None]:
+    async def mark(self, label: str, port: PortChoice = None) -> Answers[None]:
         """Label what is measured from the next tick on, at all gateways."""
         return await self._each(lambda survey: survey.mark(label, port))
 
@@ -443,8 +434,13 @@ def _checked(answers: Answers[T]) -> Answers[T]:
     errors = list(answers.failed.values())
     if len({str(error) for error in errors}) == 1:
         raise errors[0]
-    kind = type(errors[0])
-    if any(type(error) is not kind for error in errors):
-        ours = all(isinstance(error, InvalidRequest) for error in errors)
-        kind = InvalidRequest if ours else NeogateError
-    raise kind(f"none of {len(errors)} gateways could do it:\n{listed(answers.failed)}")
+    raise _kind(answers.failed)(
+        f"none of {len(errors)} gateways could do it:\n{listed(answers.failed)}"
+    )
+
+
+def _kind(failed: Mapping[str, NeogateError]) -> type[NeogateError]:
+    """The nearest type that all the errors have in common."""
+    first, *others = (type(error) for error in failed.values())
+    shared = (kind for kind in first.__mro__ if all(issubclass(each, kind) for each in others))
+    return next(kind for kind in shared if issubclass(kind, NeogateError))

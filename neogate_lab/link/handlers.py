@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from neogate_lab.errors import InvalidRequest, NeogateWarning
 from neogate_lab.link.inbox import ReceivedSms
+from neogate_lab.warn import warn
 
 __all__ = ["Handlers", "SmsHandler"]
 
@@ -63,11 +63,10 @@ class Handlers:
         """Keep what a handler raised, and warn of it."""
         self.errors.append((name, error))
         try:
-            warnings.warn(
+            warn(
                 f"the on_sms handler {name!r} raised {type(error).__name__}; the message is in "
                 "inbox(), and the error in gw.handler_errors",
-                NeogateWarning,
-                stacklevel=2,
+                error,
             )
         except NeogateWarning as strict:
             # Warnings are errors here; the thread that delivers messages must outlive that.

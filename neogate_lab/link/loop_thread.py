@@ -147,11 +147,6 @@ class LoopThread:
         """Whether the thread runs in this very process."""
         return self._pid == os.getpid() and not self._ended
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The running loop, for `call_soon_threadsafe`."""
-        return self._loop
-
     def check_caller(self) -> None:
         """Raise unless a blocking call may be made from here.
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from neogate_lab.errors import InvalidRequest
-from neogate_lab.link.clock import Clock
+from neogate_lab.link.clock import Clock, sleep_unless
 from neogate_lab.link.inbound import Inbound
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.options import check_seconds
@@ -148,12 +148,4 @@ class Waiting:
         if due <= self.came.keys():
             return
         self._due = due
-        waits: list[Any] = [
-            asyncio.ensure_future(self._all.wait()),
-            asyncio.ensure_future(self._clock.sleep(timeout)),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await sleep_unless(self._clock, timeout, self._all)

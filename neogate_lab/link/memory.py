@@ -10,17 +10,11 @@ from typing import Any, TypeVar
 
 from neogate_lab.errors import BudgetExceeded, InvalidRequest
 from neogate_lab.link.ledger import Row
+from neogate_lab.protocol.records import SMS_MAY_BECOME
 
 __all__ = ["MemoryLedger"]
 
 T = TypeVar("T")
-
-_AFTER = {
-    "queued": ("cancelled", "failed"),
-    "written": ("sent", "failed", "unknown"),
-    "unknown": ("sent", "failed"),
-    "failed": ("sent",),
-}
 
 
 class _Alone:
@@ -208,7 +202,10 @@ class MemoryLedger:
         spent = sum(
             other["segments"]
             for other in rows
-            if other["status"] != "cancelled" and other["queued_at"] >= day
+            if other["status"] == "queued"  # however old: it is still to be sent
+            or (
+                other["status"] != "cancelled" and (other["written_at"] or other["queued_at"]) > day
+            )
         )
         if budget is not None and spent + row["segments"] > budget:
             raise BudgetExceeded(
@@ -287,7 +284,7 @@ class MemoryLedger:
         def act() -> Row | None:
             for row in self.tables.get("outbox", []):
                 if row["id"] == id:
-                    if status in _AFTER.get(row["status"], ()):
+                    if status in SMS_MAY_BECOME.get(row["status"], ()):
                         smsc_known = smsc or row["smsc"]
                         row.update(status=status, status_at=now, error=error, smsc=smsc_known)
                     return dict(row)

@@ -11,7 +11,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from neogate_lab.errors import InvalidRequest
 
-__all__ = ["LinkOptions", "check_seconds", "check_words"]
+__all__ = ["DEFAULT_PORT", "LinkOptions", "address_of", "check_seconds", "check_words"]
+
+DEFAULT_PORT = 5038
+"""Where the API listens unless its settings say otherwise."""
+
+
+def address_of(host: str, port: int) -> str:
+    """Where a gateway is, in few words, and its name if nobody gave one."""
+    return host if port == DEFAULT_PORT else f"{host}:{port}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from neogate_lab.errors import (
     ProtocolError,
     StoreError,
 )
-from neogate_lab.link.clock import Clock
+from neogate_lab.link.clock import Clock, sleep_unless
 from neogate_lab.link.ledger import Ledger, Row
 from neogate_lab.protocol.records import SmsStatus, printable
 
@@ -640,7 +640,7 @@ class Outbox:
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 return
-            await self._changed_within(entry, left)
+            await sleep_unless(self._clock, left, entry.changed)
 
     async def _until_written(self, entry: _Entry, patience: float) -> None:
         """Wait for its turn; withdraw it when the link stays down for longer than `patience`."""
@@ -650,7 +650,7 @@ class Outbox:
                 return  # another process's: it goes on without this one
             down_since = self._link.down_since
             if down_since is None:
-                await self._changed_within(entry, 1.0)
+                await sleep_unless(self._clock, 1.0, entry.changed)
                 continue
             left = max(down_since, asked_at) + patience - self._clock.monotonic()
             if left <= 0:
@@ -660,7 +660,7 @@ class Outbox:
                     error=f"nothing was sent: the link is down for {patience:g} s",
                 )
             else:
-                await self._changed_within(entry, min(left, 1.0))
+                await sleep_unless(self._clock, min(left, 1.0), entry.changed)
 
     async def _until_settled(self, entry: _Entry, patience: float) -> None:
         deadline = self._clock.monotonic() + patience
@@ -671,16 +671,7 @@ class Outbox:
                 if patience < self._status_timeout:
                     return
                 left = 1.0
-            await self._changed_within(entry, left)
-
-    async def _changed_within(self, entry: _Entry, seconds: float) -> None:
-        waiter = asyncio.ensure_future(entry.changed.wait())
-        sleeper = asyncio.ensure_future(self._clock.sleep(seconds))
-        try:
-            await asyncio.wait({waiter, sleeper}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiter.cancel()
-            sleeper.cancel()
+            await sleep_unless(self._clock, left, entry.changed)
 
     async def _settle(self, entry: _Entry, status: SmsStatus, *, error: str) -> None:
         row = await asyncio.wrap_future(

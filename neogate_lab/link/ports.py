@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
+from neogate_lab.choice import PortChoice
 from neogate_lab.errors import (
     CommandRefused,
     ConnectionLost,
@@ -125,7 +126,7 @@ class Ports:
             raise self.missing([number])
         return number, number + self._offset
 
-    async def resolve(self, port: int | Iterable[int] | None) -> list[tuple[int, int]]:
+    async def resolve(self, port: PortChoice) -> list[tuple[int, int]]:
         """(port, span) of some ports or of all, checked against what the gateway lists."""
         if port is None:
             if not self._spans:
@@ -191,7 +192,7 @@ class Ports:
         """Try both spellings anew: the device behind the address may be another one now."""
         self._spelling = None
 
-    async def diagnostics(self, port: int | Iterable[int] | None) -> list[SpanDetail]:
+    async def diagnostics(self, port: PortChoice) -> list[SpanDetail]:
         """Detail of some ports or of all; a changed identity is recorded."""
         statuses = {status.span: status for status in await self.spans()}
         ports = await self.resolve(port)

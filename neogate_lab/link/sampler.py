@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from neogate_lab.errors import InvalidRequest
-from neogate_lab.link.clock import Clock, JumpWatch
+from neogate_lab.link.clock import Clock, JumpWatch, sleep_unless
 from neogate_lab.protocol.records import RssiBound, SpanDetail
 
 __all__ = ["Measurement", "Sampler", "Target", "check_label", "failed", "measured", "ticks_of"]
@@ -332,13 +332,7 @@ class Sampler:
             left = (due - self._clock.now()).total_seconds()
             if left <= 0 or self.stopped_at is not None or self._changed.is_set():
                 return 0.0
-            sleeper = asyncio.ensure_future(self._clock.sleep(min(left, SLICE_SECONDS)))
-            changed = asyncio.ensure_future(self._changed.wait())
-            try:
-                await asyncio.wait({sleeper, changed}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                sleeper.cancel()
-                changed.cancel()
+            await sleep_unless(self._clock, min(left, SLICE_SECONDS), self._changed)
 
 
 def check_label(label: object) -> None:

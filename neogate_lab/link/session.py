@@ -197,6 +197,8 @@ class Session(asyncio.Protocol):
             The peer is no NeoGate; no credentials were sent.
         LoginRefused
             The gateway's answer to the login; one attempt was made.
+        NoAnswer
+            The login was not answered within `command_timeout`.
         """
         session = cls(
             where,

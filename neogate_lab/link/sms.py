@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,6 @@ from neogate_lab.errors import (
     CommandRefused,
     ConnectionLost,
     InvalidRequest,
-    NeogateWarning,
     NoAnswer,
     ProtocolError,
 )
@@ -26,6 +24,7 @@ from neogate_lab.link.options import LinkOptions, check_seconds
 from neogate_lab.link.outbox import Outbox, Progress, SmsResult, due_times, new_id
 from neogate_lab.link.ports import Ports
 from neogate_lab.protocol import commands, gsm
+from neogate_lab.warn import warn
 
 __all__ = ["SmsDesk"]
 
@@ -66,11 +65,9 @@ class SmsDesk:
                 self._outbox.watch(row)
         left = sum(row["status"] == "queued" and not row["owner_alive"] for row in rows)
         if left:
-            warnings.warn(
+            warn(
                 f"{left} SMS queued for {self._where} by a process that ended were not sent; see "
-                "outbox(status='queued'), and take them up with resume_outbox()",
-                NeogateWarning,
-                stacklevel=2,
+                "outbox(status='queued'), and take them up with resume_outbox()"
             )
 
     async def send(

@@ -7,11 +7,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from neogate_lab.choice import PortChoice
 from neogate_lab.errors import InvalidRequest, NeogateError, NoAnswer
 from neogate_lab.link.clock import Clock
 from neogate_lab.link.ledger import Ledger, SurveyLock
@@ -20,8 +21,6 @@ from neogate_lab.link.sampler import Sampler, check_label, ticks_of
 __all__ = ["AsyncSurvey", "Earlier", "Settings"]
 
 logger = logging.getLogger(__name__)
-
-Ports = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +185,7 @@ class AsyncSurvey:
         sampler: Sampler,
         ledger: Ledger,
         lock: SurveyLock,
-        resolve: Callable[[int | Iterable[int] | None], Awaitable[Ports]],
+        resolve: Callable[[PortChoice], Awaitable[Sequence[tuple[int, int]]]],
         *,
         gateway: str,
         settings: Settings,
@@ -265,7 +264,7 @@ class AsyncSurvey:
         """Call `callback` on the loop once it has ended."""
         self._task.add_done_callback(lambda task: callback())
 
-    async def mark(self, label: str, port: int | Iterable[int] | None = None) -> None:
+    async def mark(self, label: str, port: PortChoice = None) -> None:
         """Label what is measured from the next tick on, for some ports or for all."""
         check_label(label)
         self._check_running()

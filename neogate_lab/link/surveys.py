@@ -6,10 +6,11 @@ import asyncio
 import itertools
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from neogate_lab.choice import PortChoice
 from neogate_lab.errors import GatewayClosed, InvalidRequest
 from neogate_lab.link.clock import Clock
 from neogate_lab.link.ledger import Ledger, SurveyLock
@@ -75,7 +76,7 @@ class SurveyDesk:
     async def begin(
         self,
         settings: Settings,
-        port: int | Iterable[int] | None,
+        port: PortChoice,
         name: str | None,
         on_tick: Callable[[int], object],
         start: datetime | None,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,7 +22,6 @@ from neogate_lab.errors import (
     GatewayClosed,
     InvalidRequest,
     LoginRefused,
-    NeogateWarning,
     NoAnswer,
     ProtocolError,
     Unreachable,
@@ -36,6 +34,7 @@ from neogate_lab.link.session import Session
 from neogate_lab.protocol import commands
 from neogate_lab.protocol.records import SpanDetail, UssdReply, parse_ussd_reply
 from neogate_lab.protocol.wire import Action
+from neogate_lab.warn import warn
 
 __all__ = ["AsyncUssdSession", "Caller", "UssdDesk", "UssdProgress", "UssdStage", "UssdTurn"]
 
@@ -292,11 +291,9 @@ class UssdDesk:
             self._alone_until = self._clock.monotonic() + REFUSED_SECONDS
             if not self._warned:
                 self._warned = True
-                warnings.warn(
+                warn(
                     f"{self._where} allows no second session ({error}); a USSD now delays "
-                    "everything else on its connection until it is answered",
-                    NeogateWarning,
-                    stacklevel=2,
+                    "everything else on its connection until it is answered"
                 )
             return None
 

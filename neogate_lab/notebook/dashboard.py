@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import ipywidgets as widgets  # type: ignore[import-untyped]
+import ipywidgets as widgets
 
 from neogate_lab.notebook.compose import ComposePanel
 from neogate_lab.notebook.inbox import InboxPanel
@@ -54,9 +54,11 @@ class Dashboard(Panel):
             "Reconnect", "Try again to connect, now", f"{self.css_class}-reconnect"
         )
         self.reconnect_button.on_click(self._pressed(self._reconnect))
+        self.reconnect_button.layout.flex = "0 0 auto"
+        self.plan = self._html("plan")  # counts down, which nobody wants read out
         return [
             widgets.HBox(
-                [self.connection, self.reconnect_button],
+                [widgets.VBox([self.connection, self.plan]), self.reconnect_button],
                 layout=widgets.Layout(justify_content="space-between"),
             )
         ]
@@ -98,7 +100,11 @@ class Dashboard(Panel):
         return LOOK
 
     def _show_state(self) -> None:
-        state = self._gw.status
+        state, plan = self._gw.status, ""
+        if state.startswith("down: "):
+            state, _, plan = state.rpartition("; ")
+        shown = f'<div class="neogate-text neogate-muted">{as_html(plan)}</div>' if plan else ""
+        self.plan.value, self.plan.layout.display = shown, "" if plan else "none"
         if state == self._state:
             return
         self._state = state

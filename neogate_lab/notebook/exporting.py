@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import ipywidgets as widgets  # type: ignore[import-untyped]
+import ipywidgets as widgets
 
 from neogate_lab.errors import InvalidRequest
 from neogate_lab.notebook.panel import Panel, button, text_field
@@ -30,10 +30,14 @@ class ExportRow(widgets.HBox):  # type: ignore[misc]
         self, panel: Panel, table: str, chosen: Callable[[], Callable[[str], Path | str]]
     ) -> None:
         self._panel, self._chosen = panel, chosen
+        self._writing = False
+        self._replacing = ""  # the path that stands there already, as the last press was told
         self.path_field = text_field(
             "Export", f"{panel.css_class}-export", value=f"{table}.csv", placeholder=f"{table}.xlsx"
         )
-        self.path_field.tooltip = "A file's name: .csv, .parquet or .xlsx"
+        self.path_field.tooltip = (
+            "A file's name: .csv, .parquet or .xlsx; without one of these, a folder"
+        )
         self.write_button = button(
             "Write file", "Write what is chosen to this file", f"{panel.css_class}-write"
         )
@@ -44,23 +48,29 @@ class ExportRow(widgets.HBox):  # type: ignore[misc]
 
     def enable(self, wanted: bool) -> None:
         """Let it be pressed, or not."""
-        self.path_field.disabled = self.write_button.disabled = not wanted
+        self.path_field.disabled = not wanted
+        self.write_button.disabled = not wanted or self._writing
 
     def _write(self) -> None:
         path, write = self.path_field.value.strip(), self._chosen()
         if not path:
             raise InvalidRequest("give the file a name that ends in .csv, .parquet or .xlsx")
+        if path != self._replacing and Path(path).expanduser().exists():
+            self._replacing = path
+            self._panel._say("plain", "there already", f"press again to replace {path}")
+            return
+        self._replacing = ""
 
         def then(written: Path | str | None, error: BaseException | None) -> None:
             if self._panel._retired:
                 return
-            self.write_button.disabled = False
+            self._writing = self.write_button.disabled = False
             if error is not None:
                 self._panel._say_error(error)
             else:
                 where = written.absolute() if isinstance(written, Path) else written
                 self._panel._say("good", "written", f"to {where}")
 
-        self.write_button.disabled = True
+        self._writing = self.write_button.disabled = True
         self._panel._say("busy", "writing", path)
         self._panel._in_thread(lambda: write(path), then)

@@ -42,14 +42,16 @@ STYLE = """<style>
 :is([data-jp-theme-light="false"], .theme-dark) .neogate-panel .neogate-plot {
   filter: invert(0.93) hue-rotate(180deg) brightness(1.3); }
 .neogate-panel .neogate-unread { font-weight: 700; }
+.neogate-panel .neogate-scroll { overflow-x: auto; }
 .neogate-panel .neogate-table { border-collapse: collapse; width: 100%; line-height: 1.4;
   margin-top: 6px; }
 .neogate-panel .neogate-table :is(th, td) { padding: 4px 14px 4px 0; text-align: left;
   vertical-align: top; white-space: nowrap; border-top: 1px solid var(--jp-border-color2, #ddd); }
 .neogate-panel .neogate-table th { font-weight: 400; border-top: none;
   color: var(--jp-ui-font-color2, inherit); }
-.neogate-panel .neogate-table td:last-child { width: 100%; white-space: pre-wrap;
-  overflow-wrap: anywhere; }
+.neogate-panel .neogate-table td:last-child { width: 100%; min-width: 10em;
+  white-space: pre-wrap; overflow-wrap: anywhere; }
+.neogate-signal-values .neogate-table td:is(:nth-child(2), :nth-child(5)) { white-space: normal; }
 </style>"""
 
 # No trait of ipywidgets reaches these attributes, and a region is read out only if it stays while
@@ -69,6 +71,11 @@ const tell = () => {
     region.setAttribute('role', 'status');
   for (const button of panel.querySelectorAll('button'))
     button.setAttribute('aria-disabled', button.classList.contains('neogate-off'));
+  // Else JupyterLab takes a letter for a command, such as d d, which deletes the panel's cell.
+  for (const control of panel.querySelectorAll('button, select, input'))
+    control.dataset.lmSuppressShortcuts = 'true';
+  for (const row of panel.querySelectorAll('.neogate-row'))
+    row.querySelector('button').setAttribute('aria-label', row.textContent.replace('●', 'unread'));
   for (const plot of panel.querySelectorAll('.neogate-plot'))
     plot.alt = plot.parentElement.querySelector('.neogate-plot-words')?.textContent ?? '';
   const focus = document.activeElement;

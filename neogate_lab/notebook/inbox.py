@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import ipywidgets as widgets  # type: ignore[import-untyped]
+import ipywidgets as widgets
 
 from neogate_lab.errors import GatewayClosed
 from neogate_lab.history.export import export
@@ -83,6 +83,7 @@ class InboxPanel(PortPanel):
         self._page = 0
         self._open: int | None = None
         self._undo: Callable[[], None] | None = None
+        self._news = False
         super().__init__(gw, port, unknown)
 
     def _build(self) -> list[widgets.Widget]:
@@ -175,9 +176,17 @@ class InboxPanel(PortPanel):
             marks.begun = True
             marks.seen |= {_id(sms) for sms in messages if _id(sms) not in self._messages}
         self._messages = {_id(sms): sms for sms in messages} | self._messages
-        if not self._ports_failed:
+        if self._said[1] == "reading":
             self._say("plain", "")
         self._filter(turn_back=False)
+
+    def _look(self) -> float:
+        # Many may come at once, and all rows are drawn anew.
+        with self._lock:
+            if self._news and not self._retired:
+                self._news = False
+                self._filter(turn_back=False)
+        return super()._look()
 
     def _arrived(self, sms: ReceivedSms) -> None:
         with self._lock:
@@ -187,7 +196,8 @@ class InboxPanel(PortPanel):
             self._messages[sms.row_id] = sms
             if new:
                 self._say("good", "new message", f"on port {sms.port}")
-            self._filter(turn_back=False)
+            self._news = True
+        self._hurry()
 
     def _unread(self, sms: ReceivedSms) -> bool:
         return _id(sms) not in self._seen.seen

@@ -7,10 +7,10 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import ipywidgets as widgets  # type: ignore[import-untyped]
+import ipywidgets as widgets
 
 from neogate_lab.analysis.quality import quality
-from neogate_lab.errors import InvalidRequest
+from neogate_lab.errors import InvalidRequest, NeogateError
 from neogate_lab.notebook.exporting import ExportRow
 from neogate_lab.notebook.panel import as_html, button, line, table, text_field
 from neogate_lab.notebook.ports import ALL, PortPanel, dbm
@@ -87,6 +87,7 @@ class SignalPanel(PortPanel):
         self._live_window = timedelta(0)
         self._drawn: tuple[object, ...] = ()
         self._survey: Survey | None = None
+        self._paused = False
         super().__init__(gw, port, unknown)
         self.layout.max_width = "1000px"
 
@@ -105,11 +106,16 @@ class SignalPanel(PortPanel):
         )
         self.window_field.add_class(f"{self.css_class}-window")
         self.start_button = button(
-            "Start", "Begin to measure", f"{self.css_class}-start", button_style="primary"
+            "Start",
+            "Begin to measure every port",
+            f"{self.css_class}-start",
+            button_style="primary",
         )
         self.stop_button = button("Stop", "End the measurement", f"{self.css_class}-stop")
         self.mark_button = button(
-            "Mark", "Give this label to what is measured from now on", f"{self.css_class}-mark"
+            "Mark",
+            "Give this label to what is measured from now on, at every port",
+            f"{self.css_class}-mark",
         )
         self._pressed_when_typed(self.start_button, self._start)
         self.stop_button.on_click(self._pressed(self._stop))
@@ -140,7 +146,7 @@ class SignalPanel(PortPanel):
 
     def _begin(self) -> None:
         if self._survey is not None:
-            self._say("good", "measuring", self._survey.name)
+            self._say_state()
         super()._begin()
 
     def _instead(self) -> str:
@@ -169,7 +175,9 @@ class SignalPanel(PortPanel):
         self._do(
             "starting",
             lambda: self._gw.survey(every=_period(every), label=label, progress=False),
-            lambda survey: f"{survey.name}, every {every}",
+            lambda survey: "; ".join(
+                filter(None, [f"every port, every {every}: {survey.name}", survey.notice])
+            ),
         )
 
     def _stop(self) -> None:
@@ -183,6 +191,15 @@ class SignalPanel(PortPanel):
             lambda: _marked(survey, label),
             lambda marked: f"what is measured from now on is {label or 'without a label'}",
         )
+
+    def _say_state(self) -> None:
+        if self._survey is None:
+            return
+        self._paused = self._survey.paused
+        if self._paused:
+            self._say("plain", "paused", f"{self._survey.name}; its resume() goes on")
+        else:
+            self._say("good", "measuring", self._survey.name)
 
     def _running(self) -> Survey:
         if self._survey is None:
@@ -218,19 +235,17 @@ class SignalPanel(PortPanel):
     def _look(self) -> float:
         """Show what is new; the seconds until the next look."""
         window, port = self.window_field.value, self.port_field.value or ALL
-        if window != self._live_window:
-            self._live = self._gw.store.live("signal", gateway=self._gw.name, since=window)
-            self._live_window = window
-        assert self._live is not None
+        live = self._live
+        if live is None or window != self._live_window:
+            live = self._gw.store.live("signal", gateway=self._gw.name, since=window)
+            self._live, self._live_window = live, window
         before = time.perf_counter()
-        rows = self._live.refresh()
-        ended = self._survey is not None and not self._survey.running
-        if ended or (self._survey is None and self._gw.surveys):
-            self._later(self._follow_survey)
-        state = (len(rows), window, port)
+        rows = live.refresh()
+        self._look_at_survey()
+        recent = _recent(rows, window)
+        state = (len(rows), len(recent), window, port)
         if state == self._drawn:
             return LOOK
-        recent = _recent(rows, window)
         if len(recent) < len(rows) / 2:
             self._live_window = timedelta(0)  # mostly too old by now: read anew
         rows = recent if port == ALL else recent[(recent["port"] == port).fillna(False)]
@@ -239,16 +254,39 @@ class SignalPanel(PortPanel):
         self._drawn = state
         return max(LOOK, (time.perf_counter() - before) * (1 / _SHARE - 1))
 
-    def _follow_survey(self) -> None:
+    def _look_at_survey(self) -> None:
+        """Have it told when one began, paused, went on or ended, whoever made it do so."""
+        survey, failure = self._survey, None
+        if survey is None:
+            changed = bool(self._gw.surveys)
+        else:
+            changed = not survey.running or survey.paused != self._paused
+        if survey is not None and not survey.running:
+            try:
+                survey.wait(timeout=1.0)  # raises what ended it
+            except NeogateError as error:
+                failure = error
+        if changed:
+            self._later(lambda: self._follow_survey(failure))
+
+    def _follow_survey(self, failure: NeogateError | None) -> None:
         if self._retired or self._busy:
             return
         earlier = self._survey
         self._adopt()
         self._update_controls()
         if self._survey is not None:
-            self._say("good", "measuring", self._survey.name)
+            self._say_state()
+        elif failure is not None:
+            self._say_error(failure)
         elif earlier is not None:
             self._say("plain", "ended", earlier.name)
+
+    def retire(self, reason: str = "This panel was closed.") -> None:
+        """Stop updating and disable the controls; a survey goes on."""
+        with self._lock:
+            super().retire(reason)
+            self._live = None  # a day of 32 ports is some 50 MB
 
     def _show(self, values: str, picture: bytes, words: str) -> None:
         with self._lock:

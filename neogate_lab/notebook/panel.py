@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import sys
 import threading
 import time
 import weakref
@@ -13,7 +14,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import ipywidgets as widgets  # type: ignore[import-untyped]
+import ipywidgets as widgets
 import traitlets
 
 from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateError
@@ -43,6 +44,8 @@ Tone = Literal["plain", "busy", "good", "bad"]
 _SIGNS: dict[Tone, str] = {"plain": "", "busy": "…", "good": "✓", "bad": "✗"}
 LABEL_WIDTH = "48px"
 _FIRST_LOOK = 0.5
+_PAUSE = 0.2
+"""Seconds between two looks at least, whatever comes in."""
 _AFTER_ERROR = 5.0
 _STALE = 60.0
 """Seconds after which a press that waited for its page is not wanted any more."""
@@ -59,6 +62,9 @@ _place: ContextVar[str] = ContextVar("place", default="")
 _shown: weakref.WeakValueDictionary[tuple[type, int, int | None, str], Panel] = (
     weakref.WeakValueDictionary()
 )
+
+_made: dict[str, tuple[str, weakref.WeakSet[Panel]]] = {}
+"""What a notebook's cell made when it ran last, by the cell and by that run."""
 
 
 @contextmanager
@@ -80,6 +86,13 @@ def as_html(text: str) -> str:
     return f"<bdi>{html.escape(text.translate(_VISIBLE))}</bdi>"
 
 
+def _cell() -> tuple[str, str]:
+    """The cell that runs, and this run of it; "" where nobody tells, as outside of JupyterLab."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    parent: Mapping[str, Any] = getattr(shell, "get_parent", dict)()
+    return parent.get("metadata", {}).get("cellId", ""), parent.get("header", {}).get("msg_id", "")
+
+
 def clock_time(when: datetime) -> str:
     """Hours, minutes and seconds in UTC, as everywhere else in the package."""
     return when.astimezone(UTC).strftime("%H:%M:%S")
@@ -90,7 +103,8 @@ def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return (
-        f'<table class="neogate-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        '<div class="neogate-scroll"><table class="neogate-table">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
@@ -187,6 +201,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         self._held: dict[widgets.Button, tuple[int, float, Callable[[], None]]] = {}
         self._wake: asyncio.Event | None = None
         self._said: tuple[Tone, str, str] = ("plain", "", "")
+        self._not_seen: tuple[Tone, str, str] | None = None
         self._gone = ""
         self.status_line = self._html("status", live=True)
         self.status_line.add_class("neogate-message")
@@ -205,13 +220,9 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         )
         self.add_class("neogate-panel")
         self.add_class(self.css_class)
-        self._fields = [widget for widget in _inside(self) if _is_field(widget)]
+        self._fields = [each for each in _inside(self, panels=False) if _is_field(each)]
         self._links = [self._have_answer(field) for field in self._fields]
-        key = (type(self), id(gw), port, _place.get())
-        earlier = _shown.get(key)
-        if earlier is not None:
-            earlier.retire("This panel was made again elsewhere; use the newer one.")
-        _shown[key] = self
+        self._replace_earlier(port)
         self._begin()
 
     def __repr__(self) -> str:
@@ -230,6 +241,22 @@ class Panel(widgets.VBox):  # type: ignore[misc]
                 f"{as_html(self._gw.name)}</p>{self._snapshot()}<p>{html.escape(hint)}</p></div>"
             )
         return bundle
+
+    def _replace_earlier(self, port: int | None) -> None:
+        """Retire what this panel is made instead of: its like, and what its cell made last time."""
+        key = (type(self), id(self._gw), port, _place.get())
+        earlier = [_shown[key]] if key in _shown else []
+        cell, run = _cell()
+        if cell:
+            made_in, made = _made.get(cell, ("", weakref.WeakSet()))
+            if made_in != run:
+                earlier += made
+                made = weakref.WeakSet()
+            made.add(self)
+            _made[cell] = (run, made)
+        for panel in earlier:
+            panel.retire("This panel was made again elsewhere; use the newer one.")
+        _shown[key] = self
 
     # -- for the kinds of panel ------------------------------------------------------------------
     def _prepare(self, port: int | None) -> None:
@@ -396,7 +423,11 @@ class Panel(widgets.VBox):  # type: ignore[misc]
                     if link.closed:
                         raise GatewayClosed(f"{link.name} was closed; connect again") from None
                     pause = _AFTER_ERROR
-                    self._later(lambda shown=error: self._say_error(shown))  # type: ignore[misc]
+                    self._later(lambda shown=error: self._looked(shown))  # type: ignore[misc]
+                else:
+                    if self._not_seen:
+                        self._later(lambda: self._looked(None))
+                await asyncio.sleep(_PAUSE)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):  # 3.11's wait_for can swallow a cancel
                         await self._wake.wait()
@@ -406,6 +437,16 @@ class Panel(widgets.VBox):  # type: ignore[misc]
                 self._lost(error)
 
         self._ask(follow, ended)
+
+    def _looked(self, error: BaseException | None) -> None:
+        """Tell why nothing could be seen, and take that back when it can be seen again."""
+        if self._retired or self._gone:
+            return
+        if error is not None:
+            self._say_error(error)
+        elif self._said == self._not_seen:
+            self._say("plain", "")
+        self._not_seen = None if error is None else self._said
 
     def _hurry(self) -> None:
         """Have the next look come at once."""

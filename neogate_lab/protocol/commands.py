@@ -83,9 +83,9 @@ def logoff() -> Action:
     return Action("Logoff")
 
 
-def events(on: bool) -> Action:
-    """Switch this session's events on or off (WIRE §1)."""
-    return Action("Events", (("EventMask", "on" if on else "off"),))
+def events() -> Action:
+    """Switch this session's events on (WIRE §1)."""
+    return Action("Events", (("EventMask", "on"),))
 
 
 def cli(command: str, max_line: int = MAX_LINE) -> Action:

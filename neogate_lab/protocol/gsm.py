@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
-import smsutil  # type: ignore[import-untyped]
+import smsutil
 
 __all__ = [
     "Alphabet",

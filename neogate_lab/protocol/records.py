@@ -23,6 +23,8 @@ from neogate_lab.protocol.networks import operator_of
 from neogate_lab.protocol.wire import Packet
 
 __all__ = [
+    "COMMAND_WORDS",
+    "SMS_MAY_BECOME",
     "ReceivedPart",
     "RssiBound",
     "SendStatus",
@@ -55,6 +57,15 @@ UssdOutcome = Literal[
     "timeout",
 ]
 SmsStatus = Literal["planned", "queued", "written", "sent", "failed", "unknown", "cancelled"]
+
+SMS_MAY_BECOME: dict[str, tuple[SmsStatus, ...]] = {
+    "queued": ("cancelled", "failed"),
+    "written": ("sent", "failed", "unknown"),
+    "unknown": ("sent", "failed"),
+    "failed": ("sent",),
+}
+"""What a report or its owner may still make of an SMS; only the claim of its port's turn makes a
+queued one written."""
 
 MASK = "****"
 """What stands where a PIN, a phone number or a code stood."""
@@ -236,7 +247,8 @@ _CLI_ERRORS = {
     "destination number to": False,
     "sms message to": False,
 }
-_COMMAND_WORDS = frozenset({"gsm", "show", "send", "span", "spans", "sms", "ussd", "core", "help"})
+COMMAND_WORDS = frozenset({"gsm", "show", "send", "span", "spans", "sms", "ussd", "core", "help"})
+"""Words of a command that give nothing away; whatever else one holds is hidden."""
 _PERSONAL = re.compile(r"\+?\d[\d ().-]{3,}\d|\"[^\"]*\"?")
 
 
@@ -576,7 +588,7 @@ def _redacted(line: str, start: str) -> str:
     if not _CLI_ERRORS[start]:
         return _PERSONAL.sub(MASK, line)
     words = line[len(start) :].replace("'", " ").split()
-    verb = " ".join([*itertools.takewhile(_COMMAND_WORDS.__contains__, words), "…"])
+    verb = " ".join([*itertools.takewhile(COMMAND_WORDS.__contains__, words), "…"])
     said = line[: len(start)].rstrip(" '")
     failed = " failed." if line.endswith("failed.") else ""
     return f"{said} '{verb}'{failed}"

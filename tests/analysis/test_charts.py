@@ -172,11 +172,11 @@ def test_the_strip_shows_each_kind_of_absence_and_how_much_was_there():
     assert "94.9 %" in texts(ax)
 
 
-@pytest.mark.parametrize(("share", "text"), [(1, "100 %"), (0.99999, "> 99.9 %"), (0.5, "50 %")])
-def test_a_share_is_never_rounded_to_all(share, text):
-    from neogate_lab.analysis.charts import _percent
-
-    assert _percent(share) == text
+def test_a_share_is_never_rounded_to_all_or_nothing():
+    rows = [row(t, registered=t == 0) for t in range(2001)]
+    assert "< 0.1 %" in texts(plots.availability_strip(frame(rows)))
+    rows = [row(t, registered=t != 0) for t in range(2001)]
+    assert "> 99.9 %" in texts(plots.availability_strip(frame(rows)))
 
 
 def test_the_comparison_shows_the_verdict_and_which_side_is_which():

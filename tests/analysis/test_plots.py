@@ -379,6 +379,18 @@ def test_labels_in_the_legend_look_different_from_each_other():
     assert len({patch.get_facecolor() for patch in drawn.get_patches()}) == 4
 
 
+def test_a_label_keeps_its_tint_while_the_picture_grows():
+    def tints(ticks):
+        ax = draw([row(t, label="sill" if t < 60 else "roof") for t in range(ticks)])
+        found = [each for each in ax.collections if each.get_transform() != ax.transData]
+        return [tuple(each.get_facecolor()[0]) for each in found if len(each.get_facecolor())]
+
+    sill, roof = tints(120)
+    assert sill != roof
+    for ticks in (62, 66, 72, 90):
+        assert tints(ticks) == [sill, roof]
+
+
 def test_more_labels_than_the_legend_holds_are_counted():
     ax = draw([row(t, label=f"{t // 3:04d}") for t in range(600)])
     assert legend(ax)[-1] == "and 188 more labels"

@@ -69,11 +69,10 @@ def test_repeats_are_thinned_to_one_reading_a_refresh():
 
 @pytest.mark.parametrize(("memory", "expected"), [(0.0, 1.0), (0.5, 1 / 3), (0.8, 1 / 9)])
 def test_readings_that_remember_count_for_less(memory, expected):
-    told = [
-        judged(-113 + 2 * cached(s, seconds=36000, every=20, memory=memory, noise=2)[1])
-        for s in range(40)
+    found = [
+        -113 + 2 * cached(s, seconds=36000, every=20, memory=memory, noise=2)[1] for s in range(40)
     ]
-    share = np.median([each.independent[0] / each.n[0] for each in told])
+    share = np.median([judged(each).independent[0] / len(each) for each in found])
     assert share == pytest.approx(expected, rel=0.25)
 
 

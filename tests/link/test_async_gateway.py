@@ -25,6 +25,7 @@ from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.memory import MemoryLedger
 from neogate_lab.link.options import LinkOptions
 from neogate_lab.simulator import FIRMWARES, SimulatedGateway, UssdAnswer
+from tests.support import login
 
 from .support import START, Peer, answer, eventually, follows, listening, turn
 
@@ -36,14 +37,7 @@ def sim() -> Iterator[SimulatedGateway]:
 
 
 def gateway(sim: SimulatedGateway, **settings: Any) -> AsyncGateway:
-    usual: dict[str, Any] = {
-        "port": sim.port,
-        "username": sim.username,
-        "password": sim.password,
-        "name": "lab",
-        "sms_interval": 0.0,
-    }
-    return AsyncGateway(sim.host, **(usual | settings))
+    return AsyncGateway(sim.host, **login(sim, **settings))
 
 
 # -- opening ---------------------------------------------------------------------------------------
@@ -162,8 +156,9 @@ async def test_sms_that_a_dead_process_left_are_warned_of_and_not_sent(
     row = {"queued_at": START, "gateway": "lab", "port": 1, "span": 2, "to": "900", "text": "x"}
     ledger.enqueue(row | {"id": "ng1", "key": "k", "segments": 1}).result()
     gw = gateway(sim, ledger=ledger)
-    with pytest.warns(NeogateWarning, match="1 SMS queued"):
+    with pytest.warns(NeogateWarning, match="1 SMS queued") as caught:
         await gw.open()
+    assert [warning.filename for warning in caught] == [__file__]
     assert sim.sent == []
     await gw.close()
 

@@ -17,6 +17,7 @@ from neogate_lab.history.store import Store
 from neogate_lab.link.async_gateway import AsyncGateway
 from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.simulator import SimulatedGateway
+from tests.support import login
 
 from .support import eventually
 
@@ -32,14 +33,7 @@ async def listener(
 ) -> AsyncIterator[tuple[AsyncGateway, list[str]]]:
     """A gateway with a store object of its own, as another process would have."""
     with Store(path) as store:
-        async with AsyncGateway(
-            sim.host,
-            port=sim.port,
-            username=sim.username,
-            password=sim.password,
-            name="lab",
-            ledger=store,
-        ) as gw:
+        async with AsyncGateway(sim.host, **login(sim, ledger=store)) as gw:
             heard: list[str] = []
 
             def hear(message: ReceivedSms) -> None:

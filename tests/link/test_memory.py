@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from neogate_lab.errors import BudgetExceeded, InvalidRequest
+from neogate_lab.history.store import Store
 from neogate_lab.link.memory import MemoryLedger
 
 from .support import START
@@ -28,6 +30,16 @@ def queued(**changes: Any) -> dict[str, Any]:
         "status": "queued",
     }
     return row | changes
+
+
+@pytest.fixture(params=["memory", "store"])
+def ledger(request: pytest.FixtureRequest) -> Iterator[MemoryLedger | Store]:
+    """Both that there are, for a rule of both."""
+    if request.param == "memory":
+        yield MemoryLedger()
+    else:
+        with Store(":memory:") as store:
+            yield store
 
 
 def test_row_ids_rise_across_tables() -> None:
@@ -97,16 +109,30 @@ def test_a_key_is_free_again_when_nothing_was_sent(status: str, retry: bool, fre
     assert mine is fresh
 
 
-def test_the_budget_counts_the_segments_of_a_day() -> None:
-    ledger = MemoryLedger()
-    ledger.enqueue(queued(), budget=4).result()
-    ledger.enqueue(queued(id="ng2"), budget=4).result()
-    with pytest.raises(BudgetExceeded, match="sms_budget=4"):
-        ledger.enqueue(queued(id="ng3"), budget=4).result()
+def test_the_budget_counts_the_segments_that_wait_and_those_of_a_day(
+    ledger: MemoryLedger | Store,
+) -> None:
+    def spend(sms_id: str, hours: float = 0) -> Any:
+        row = queued(id=sms_id, queued_at=START + timedelta(hours=hours))
+        return ledger.enqueue(row, budget=4).result()[0]["row_id"]
+
+    def write(row_id: int, hours: float) -> float:
+        now = START + timedelta(hours=hours)
+        return ledger.claim(row_id, now=now, interval=0).result()
+
+    first, second = spend("ng1"), spend("ng2")
+    with pytest.raises(BudgetExceeded, match="sms_budget"):
+        spend("ng3")
     ledger.settle("ng2", "cancelled", now=START).result()
-    ledger.enqueue(queued(id="ng4"), budget=4).result()
-    tomorrow = START + timedelta(hours=25)
-    ledger.enqueue(queued(id="ng5", queued_at=tomorrow), budget=4).result()
+    third = spend("ng4")
+    with pytest.raises(BudgetExceeded):
+        spend("ng5", hours=240)  # both still wait, and would be sent after it
+    assert [write(first, 20), write(second, 20), write(third, 22)] == [0, -1, 0]
+    with pytest.raises(BudgetExceeded):
+        spend("ng6", hours=43.9)  # a day after the first was queued, not after it was written
+    spend("ng7", hours=44)
+    with pytest.raises(BudgetExceeded):
+        spend("ng8", hours=45)
 
 
 def test_a_port_is_claimed_once_an_interval() -> None:

@@ -16,6 +16,7 @@ from neogate_lab.link.async_gateway import AsyncGateway
 from neogate_lab.link.memory import MemoryLedger
 from neogate_lab.link.survey import AsyncSurvey
 from neogate_lab.simulator import SimulatedGateway
+from tests.support import login
 
 from .support import FakeClock, eventually, turn
 
@@ -32,14 +33,7 @@ class World:
         self.clock = FakeClock()
         self.ledger = MemoryLedger()
         self.gw = AsyncGateway(
-            sim.host,
-            port=sim.port,
-            username=sim.username,
-            password=sim.password,
-            name="lab",
-            ledger=self.ledger,
-            clock=self.clock,
-            command_timeout=0.2,
+            sim.host, **login(sim, ledger=self.ledger, clock=self.clock, command_timeout=0.2)
         )
 
     def rows(self, **equals: Any) -> list[dict[str, Any]]:

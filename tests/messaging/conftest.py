@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import neogate_lab as ng
+from tests.support import login
 
 Connect = Callable[..., ng.Gateway]
 
@@ -25,15 +26,7 @@ def connect(sim: ng.SimulatedGateway) -> Iterator[Connect]:
     opened: list[ng.Gateway] = []
 
     def make(**settings: Any) -> ng.Gateway:
-        usual: dict[str, Any] = {
-            "port": sim.port,
-            "username": sim.username,
-            "password": sim.password,
-            "name": "lab",
-            "store": ":memory:",
-            "sms_interval": 0.0,
-        }
-        opened.append(ng.connect(sim.host, **(usual | settings)))
+        opened.append(ng.connect(sim.host, **login(sim, **({"store": ":memory:"} | settings))))
         return opened[-1]
 
     yield make

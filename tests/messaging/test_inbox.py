@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import neogate_lab as ng
 from neogate_lab.errors import InvalidRequest, NoAnswer
 from neogate_lab.history.schema import VIEWS
-from tests.support import eventually
+from tests.support import eventually, login
 
 Connect = Callable[..., ng.Gateway]
 
@@ -141,15 +141,7 @@ def loop() -> Iterator[Callable[[str], str]]:
     """Send a text to port 2 and return what arrives there."""
     with (
         ng.SimulatedGateway(sms_delay=0.0, restless=False, max_line=4096) as sim,
-        ng.connect(
-            sim.host,
-            port=sim.port,
-            username=sim.username,
-            password=sim.password,
-            store=":memory:",
-            sms_interval=0.0,
-            max_line=4096,
-        ) as gw,
+        ng.connect(sim.host, **login(sim, store=":memory:", max_line=4096)) as gw,
     ):
         last = 0
 

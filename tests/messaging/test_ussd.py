@@ -132,5 +132,3 @@ def test_each_operator_has_its_code(sim: ng.SimulatedGateway, gw: ng.Gateway) ->
     assert set(asked.code) == {"*100#"}
     with pytest.raises(InvalidRequest, match="none of these operators"):
         gw.balances({"Nobody": "*1#"})
-    with pytest.raises(InvalidRequest, match="since"):
-        gw.balances("*100#", since="1h")

@@ -6,12 +6,13 @@ import pytest
 
 import neogate_lab as ng
 from neogate_lab.notebook import compose
-from tests.notebook.conftest import Connect, until
+from tests.notebook.conftest import Connect
+from tests.support import eventually
 
 
 def written(gateway: ng.Gateway, text: str = "hello", to: str = "+79261234567") -> ng.ComposePanel:
     panel = ng.ComposePanel(gateway, port=1)
-    until(lambda: len(panel.port_field.options) == 4)
+    eventually(lambda: len(panel.port_field.options) == 4)
     panel.to_field.value, panel.text_field.value = to, text
     return panel
 
@@ -37,13 +38,13 @@ def test_the_status_follows_the_sms(gw: ng.Gateway, sim: ng.SimulatedGateway) ->
     panel = written(gw, "Привет, мир")
     panel.send_button.click()
     assert panel.send_button.disabled
-    until(lambda: "<bdi>written</bdi>" in panel.status_line.value)
+    eventually(lambda: "<bdi>written</bdi>" in panel.status_line.value)
     assert "<td><bdi>written</bdi></td>" in panel.history.value
-    until(lambda: sim.sent)
+    eventually(lambda: sim.sent)
     sim.report_sms(sim.sent[0].id)
-    until(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
+    eventually(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
     assert "<td><bdi>sent</bdi></td><td><bdi>Привет, мир</bdi></td>" in panel.history.value
-    until(lambda: not panel.send_button.disabled)
+    eventually(lambda: not panel.send_button.disabled)
     assert [(sms.to, sms.text) for sms in sim.sent] == [("+79261234567", "Привет, мир")]
 
 
@@ -51,24 +52,24 @@ def test_a_second_press_sends_nothing(gw: ng.Gateway, sim: ng.SimulatedGateway) 
     panel = written(gw)
     for _ in range(5):
         panel.send_button.click()
-    until(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
+    eventually(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
     assert len(sim.sent) == 1
-    until(lambda: not panel.send_button.disabled)
+    eventually(lambda: not panel.send_button.disabled)
     panel.send_button.click()  # after its end it is another SMS
-    until(lambda: len(sim.sent) == 2)
-    until(lambda: panel.history.value.count("<bdi>sent</bdi>") == 2)
+    eventually(lambda: len(sim.sent) == 2)
+    eventually(lambda: panel.history.value.count("<bdi>sent</bdi>") == 2)
 
 
 def test_a_failure_is_shown_in_words(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
     sim.set_send_outcome(outcome="failed")
     panel = written(gw)
     panel.send_button.click()
-    until(lambda: "<bdi>failed</bdi>" in panel.status_line.value)
+    eventually(lambda: "<bdi>failed</bdi>" in panel.status_line.value)
     assert "the gateway reported that sending failed" in panel.status_line.value
-    until(lambda: not panel.send_button.disabled)
+    eventually(lambda: not panel.send_button.disabled)
     sim.set_send_outcome(outcome="sent")
     panel.send_button.click()
-    until(lambda: "<td><bdi>sent</bdi></td>" in panel.history.value)
+    eventually(lambda: "<td><bdi>sent</bdi></td>" in panel.history.value)
     assert ">Time (UTC)</th>" in panel.history.value
     assert "<bdi>failed</bdi>" in panel.history.value
     assert "<bdi>the gateway reported that sending failed</bdi>" in panel.history.value
@@ -89,7 +90,7 @@ def test_what_can_not_be_sent_is_refused_in_the_panels_own_line(
     panel = written(gw, text, to)
     panel.send_button.click()
     panel.confirm_button.click()
-    until(lambda: "error:" in panel.status_line.value)
+    eventually(lambda: "error:" in panel.status_line.value)
     assert words in panel.status_line.value
     assert not panel.send_button.disabled
     assert panel.history.value == ""
@@ -103,15 +104,15 @@ def test_an_sms_that_waits_for_its_turn_does_not_keep_the_button(
     gateway = connect(sms_interval=3600.0)
     panel = written(gateway)
     panel.send_button.click()
-    until(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
-    until(lambda: not panel.send_button.disabled)
+    eventually(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
+    eventually(lambda: not panel.send_button.disabled)
     panel.send_button.click()
-    until(lambda: "waiting for its turn" in panel.status_line.value)
+    eventually(lambda: "waiting for its turn" in panel.status_line.value)
     assert panel.send_button.disabled
-    until(lambda: not panel.send_button.disabled)
+    eventually(lambda: not panel.send_button.disabled)
     assert len(sim.sent) == 1
     gateway.close()
-    until(lambda: "was closed" in panel.status_line.value)
+    eventually(lambda: "was closed" in panel.status_line.value)
 
 
 def test_a_late_report_still_reaches_the_history(
@@ -121,14 +122,14 @@ def test_a_late_report_still_reaches_the_history(
     sim.set_send_outcome(outcome="never", times=1)
     panel = written(gw, "first")
     panel.send_button.click()
-    until(lambda: "<bdi>written</bdi>" in panel.status_line.value)
-    until(lambda: not panel.send_button.disabled)
+    eventually(lambda: "<bdi>written</bdi>" in panel.status_line.value)
+    eventually(lambda: not panel.send_button.disabled)
     panel.text_field.value = "second"
     panel.send_button.click()
-    until(lambda: "<td><bdi>sent</bdi></td><td><bdi>second</bdi></td>" in panel.history.value)
+    eventually(lambda: "<td><bdi>sent</bdi></td><td><bdi>second</bdi></td>" in panel.history.value)
     line = panel.status_line.value
     sim.report_sms(sim.sent[0].id, accepted=False)
-    until(lambda: "<bdi>failed</bdi>" in panel.history.value)
+    eventually(lambda: "<bdi>failed</bdi>" in panel.history.value)
     assert "sending failed</bdi></div></td><td><bdi>first</bdi></td>" in panel.history.value
     assert panel.status_line.value == line  # which belongs to the latest SMS
 
@@ -138,16 +139,18 @@ def test_a_panel_made_again_shows_what_was_sent_and_follows_it(
 ) -> None:
     first = written(gw, "first")
     first.send_button.click()
-    until(lambda: "<td><bdi>sent</bdi></td><td><bdi>first</bdi></td>" in first.history.value)
-    until(lambda: not first.send_button.disabled)
+    eventually(lambda: "<td><bdi>sent</bdi></td><td><bdi>first</bdi></td>" in first.history.value)
+    eventually(lambda: not first.send_button.disabled)
     sim.set_send_outcome(outcome="never")
     first.text_field.value = "second"
     first.send_button.click()
-    until(lambda: "<td><bdi>written</bdi></td><td><bdi>second</bdi></td>" in first.history.value)
+    eventually(
+        lambda: "<td><bdi>written</bdi></td><td><bdi>second</bdi></td>" in first.history.value
+    )
     again = ng.ComposePanel(gw, port=1)
     assert again.history.value == first.history.value
     sim.report_sms(sim.sent[1].id)
-    until(lambda: "<td><bdi>sent</bdi></td><td><bdi>second</bdi></td>" in again.history.value)
+    eventually(lambda: "<td><bdi>sent</bdi></td><td><bdi>second</bdi></td>" in again.history.value)
     assert "<td><bdi>sent</bdi></td><td><bdi>first</bdi></td>" in again.history.value
     assert again.status_line.value == ""  # which belongs to what it sends itself
     with ng.demo() as other:
@@ -164,10 +167,10 @@ def test_the_history_has_a_bound_and_its_oldest_do_not_come_back(
     for text in ("first", "second", "third"):
         panel.text_field.value = text
         panel.send_button.click()
-        until(lambda: not panel.send_button.disabled)
-    until(lambda: panel.history.value.count("<bdi>sent</bdi>") == 2)
+        eventually(lambda: not panel.send_button.disabled)
+    eventually(lambda: panel.history.value.count("<bdi>sent</bdi>") == 2)
     sim.report_sms(sim.sent[0].id)
-    until(lambda: list(gw.outbox().status) == ["sent"] * 3)
+    eventually(lambda: list(gw.outbox().status) == ["sent"] * 3)
     assert "first" not in panel.history.value
     assert panel.history.value.count("<bdi>sent</bdi>") == 2
 
@@ -176,7 +179,7 @@ def test_no_report_at_all_is_unknown(connect: Connect, sim: ng.SimulatedGateway)
     sim.set_send_outcome(outcome="never")
     panel = written(connect(sms_status_timeout=0.3))
     panel.send_button.click()
-    until(lambda: "<bdi>unknown</bdi>" in panel.status_line.value)
+    eventually(lambda: "<bdi>unknown</bdi>" in panel.status_line.value)
     assert "look before sending again" in panel.status_line.value
 
 
@@ -185,9 +188,9 @@ def test_a_closed_gateway_hides_no_outcome(connect: Connect, sim: ng.SimulatedGa
     gateway = connect(sms_status_timeout=0.3)
     panel = written(gateway)
     panel.send_button.click()
-    until(lambda: "<bdi>unknown</bdi>" in panel.status_line.value)
+    eventually(lambda: "<bdi>unknown</bdi>" in panel.status_line.value)
     gateway.close()
-    until(lambda: "lab was closed; connect again" in panel.status_line.value)
+    eventually(lambda: "lab was closed; connect again" in panel.status_line.value)
     assert "look before sending again" in panel.status_line.value
 
 
@@ -196,13 +199,13 @@ def test_a_link_that_is_down_is_told(connect: Connect, sim: ng.SimulatedGateway)
     panel = written(gateway)
     sim.refuse_logins()
     sim.drop_connections()
-    until(lambda: gateway.status != "connected")
+    eventually(lambda: gateway.status != "connected")
     panel.send_button.click()
-    until(lambda: "<bdi>queued</bdi>" in panel.status_line.value)
+    eventually(lambda: "<bdi>queued</bdi>" in panel.status_line.value)
     assert "down" in panel.status_line.value
     sim.accept_logins()
     gateway.reconnect()
-    until(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
+    eventually(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
     assert len(sim.sent) == 1
 
 
@@ -210,18 +213,18 @@ def test_what_was_sent_goes_on_without_the_panel(gw: ng.Gateway, sim: ng.Simulat
     sim.set_send_outcome(outcome="never")
     panel = written(gw)
     panel.send_button.click()
-    until(lambda: len(sim.sent) == 1)
+    eventually(lambda: len(sim.sent) == 1)
     panel.close()
-    until(lambda: sim.sent)
+    eventually(lambda: sim.sent)
     sim.report_sms(sim.sent[0].id)
-    until(lambda: list(gw.outbox().status) == ["sent"])
+    eventually(lambda: list(gw.outbox().status) == ["sent"])
     assert "This panel was closed." in panel.status_line.value
 
 
 def test_the_history_shows_text_as_text(gw: ng.Gateway) -> None:
     panel = written(gw, "<script>alert(1)</script>")
     panel.send_button.click()
-    until(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
+    eventually(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
     assert "<script" not in panel.history.value
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in panel.history.value
 
@@ -246,7 +249,7 @@ def test_many_segments_are_sent_only_after_a_second_press(
     gw: ng.Gateway, sim: ng.SimulatedGateway
 ) -> None:
     panel = ng.ComposePanel(gw, port=1, confirm_above=1)
-    until(lambda: len(panel.port_field.options) == 4)
+    eventually(lambda: len(panel.port_field.options) == 4)
     assert panel.confirmation.layout.display == "none"
     panel.to_field.value, panel.text_field.value = "+79261234567", "a" * 161
     panel.send_button.click()
@@ -259,7 +262,7 @@ def test_many_segments_are_sent_only_after_a_second_press(
     assert panel.confirm_button.disabled
     panel.send_button.click()
     panel.confirm_button.click()
-    until(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
+    eventually(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
     assert [sms.text for sms in sim.sent] == ["b" * 161]
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 import neogate_lab as ng
-from tests.notebook.conftest import until
+from tests.support import eventually
 
 
 def test_the_panels_stand_in_tabs_and_work(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
     board = ng.Dashboard(gw)
     assert board.tabs.titles == ("Signal", "Inbox", "Send an SMS", "USSD")
     assert "connected" in board.connection.value
-    until(lambda: board.compose.port_field.value == 1)
+    eventually(lambda: board.compose.port_field.value == 1)
     board.compose.to_field.value, board.compose.text_field.value = "+791", "hello"
     board.compose.send_button.click()
-    until(lambda: "<bdi>sent</bdi>" in board.compose.status_line.value)
-    until(lambda: "reading" not in board.inbox.status_line.value)
+    eventually(lambda: "<bdi>sent</bdi>" in board.compose.status_line.value)
+    eventually(lambda: "reading" not in board.inbox.status_line.value)
     sim.receive_sms(port=1, sender="Bank", text="hi")
-    until(lambda: "1 unread" in board.inbox.count.value)
+    eventually(lambda: "1 unread" in board.inbox.count.value)
 
 
 def test_a_lost_connection_is_told_and_can_be_restored_at_once(
@@ -27,15 +27,15 @@ def test_a_lost_connection_is_told_and_can_be_restored_at_once(
     board = ng.Dashboard(gw)
     sim.refuse_logins()
     sim.drop_connections()
-    until(lambda: "neogate-bad" in board.connection.value)
+    eventually(lambda: "neogate-bad" in board.connection.value)
     sim.accept_logins()
 
     def press_until_connected() -> bool:
         board.reconnect_button.click()
         return "neogate-good" in board.connection.value
 
-    until(press_until_connected)
-    until(lambda: not board.reconnect_button.disabled)
+    eventually(press_until_connected)
+    eventually(lambda: not board.reconnect_button.disabled)
 
 
 def test_it_replaces_an_earlier_one_and_leaves_panels_elsewhere_alone(gw: ng.Gateway) -> None:
@@ -51,9 +51,9 @@ def test_it_replaces_an_earlier_one_and_leaves_panels_elsewhere_alone(gw: ng.Gat
 def test_a_closed_gateway_is_a_state_too(gw: ng.Gateway) -> None:
     board = ng.Dashboard(gw)
     gw.close()
-    until(lambda: "<bdi>closed</bdi>" in board.connection.value)
+    eventually(lambda: "<bdi>closed</bdi>" in board.connection.value)
     board.reconnect_button.click()
-    until(lambda: not board.reconnect_button.disabled)
+    eventually(lambda: not board.reconnect_button.disabled)
     board.close()
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 import neogate_lab as ng
-from tests.notebook.conftest import until
+from neogate_lab.notebook import inbox as inbox_module
+from tests.support import eventually
 
 
 def inbox(gateway: ng.Gateway, **options: object) -> ng.InboxPanel:
     panel = ng.InboxPanel(gateway, **options)  # type: ignore[arg-type]
-    until(lambda: panel._known.is_set() and len(panel.port_field.options) == 5)
-    until(lambda: "reading" not in panel.status_line.value)
+    eventually(lambda: panel._known.is_set() and len(panel.port_field.options) == 5)
+    eventually(lambda: "reading" not in panel.status_line.value)
     return panel
 
 
@@ -30,8 +32,8 @@ def receive(sim: ng.SimulatedGateway, panel: ng.InboxPanel, *texts: str, port: i
     for text in texts:
         many = len(panel._messages)
         sim.receive_sms(port=port, sender="Bank", text=text)
-        until(lambda many=many: len(panel._messages) > many)  # type: ignore[misc]
-    until(lambda: len(rows(panel)) > 0)
+        eventually(lambda many=many: len(panel._messages) > many)  # type: ignore[misc]
+    eventually(lambda: len(rows(panel)) > 0)
 
 
 def test_messages_come_in_live_newest_first_and_unread(
@@ -51,11 +53,11 @@ def test_what_was_there_before_is_read(gw: ng.Gateway, sim: ng.SimulatedGateway)
     sim.receive_sms(port=1, sender="Bank", text="old")
     gw.wait_for_sms(since="1m")
     panel = inbox(gw)
-    until(lambda: len(rows(panel)) == 1)
+    eventually(lambda: len(rows(panel)) == 1)
     assert "0 unread" in panel.count.value
     receive(sim, panel, "new")
     again = inbox(gw)
-    until(lambda: len(rows(again)) == 2)
+    eventually(lambda: len(rows(again)) == 2)
     assert "1 unread" in again.count.value  # what was not opened stays so in the next panel
     again.read_button.click()
     assert "0 unread" in again.count.value
@@ -98,7 +100,7 @@ def test_what_is_wrong_with_a_message_is_told(gw: ng.Gateway, parts: int, words:
             row_id=1,
         )
     )
-    until(lambda: len(rows(panel)) == 1)
+    eventually(lambda: len(rows(panel)) == 1)
     panel._rows[0].button.click()
     assert f"UTC · {words}<" in panel.message.value
 
@@ -145,16 +147,57 @@ def test_what_is_chosen_is_exported(
     row = panel.export_row
     row.path_field.value = str(tmp_path / "inbox.csv")
     row.write_button.click()
-    until(lambda: "<bdi>written</bdi>" in panel.status_line.value)
+    eventually(lambda: "<bdi>written</bdi>" in panel.status_line.value)
     assert list(ng.read_csv(tmp_path / "inbox.csv").text) == ["=1+1"]
     row.path_field.value = str(tmp_path / "inbox.doc")
     row.write_button.click()
-    until(lambda: "no known format" in panel.status_line.value)
+    eventually(lambda: "no known format" in panel.status_line.value)
     receive(sim, panel, "balance 5")
     panel.text_field.value, row.path_field.value = "BALANCE", str(tmp_path / "inbox.parquet")
     row.write_button.click()
-    until(lambda: "<bdi>written</bdi>" in panel.status_line.value)
+    eventually(lambda: "<bdi>written</bdi>" in panel.status_line.value)
     assert list(ng.read_parquet(tmp_path / "inbox.parquet").text) == ["balance 5"]
+
+
+def test_a_file_that_is_there_is_replaced_by_a_second_press_alone(
+    gw: ng.Gateway, sim: ng.SimulatedGateway, tmp_path: Path
+) -> None:
+    panel = inbox(gw)
+    receive(sim, panel, "new")
+    path, row = tmp_path / "precious.csv", panel.export_row
+    path.write_text("precious")
+    row.path_field.value = str(path)
+    row.write_button.click()
+    assert "press again to replace" in panel.status_line.value
+    assert path.read_text() == "precious"
+    row.write_button.click()
+    eventually(lambda: "<bdi>written</bdi>" in panel.status_line.value)
+    assert list(ng.read_csv(path).text) == ["new"]
+    row.write_button.click()
+    assert "press again to replace" in panel.status_line.value
+
+
+def test_an_export_is_not_pressed_twice_though_a_message_comes(
+    gw: ng.Gateway, sim: ng.SimulatedGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel, hold = inbox(gw), threading.Event()
+    monkeypatch.setattr(inbox_module, "export", lambda *_, **__: hold.wait(30) and tmp_path)
+    panel.export_row.path_field.value = str(tmp_path / "a.csv")
+    panel.export_row.write_button.click()
+    receive(sim, panel, "meanwhile")
+    assert panel.export_row.write_button.disabled
+    hold.set()
+    eventually(lambda: not panel.export_row.write_button.disabled)
+
+
+def test_many_messages_at_once_are_drawn_together(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
+    panel = inbox(gw)
+    drawn: list[str] = []
+    panel.count.observe(lambda change: drawn.append(change["new"]), "value")
+    for number in range(40):
+        sim.receive_sms(port=1, sender="Bank", text=str(number))
+    eventually(lambda: drawn and "40 unread" in drawn[-1])
+    assert len(drawn) < 20
 
 
 def test_a_newer_panel_ends_the_earlier_one(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
@@ -167,7 +210,7 @@ def test_a_newer_panel_ends_the_earlier_one(gw: ng.Gateway, sim: ng.SimulatedGat
 
 def test_a_bad_since_is_told(gw: ng.Gateway) -> None:
     panel = ng.InboxPanel(gw, since="yesterday")
-    until(lambda: "since takes a time" in panel.status_line.value)
+    eventually(lambda: "since takes a time" in panel.status_line.value)
 
 
 @pytest.mark.parametrize("text", ["<script>alert(1)</script>", "<img src=x onerror=a()>"])

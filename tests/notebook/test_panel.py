@@ -13,7 +13,7 @@ import pytest
 import neogate_lab as ng
 from neogate_lab.notebook import panel as panel_module
 from neogate_lab.notebook.panel import Panel, as_html, clock_time
-from tests.notebook.conftest import until
+from tests.support import eventually
 
 PANELS = [ng.ComposePanel, ng.UssdPanel]
 EVERY = [*PANELS, ng.InboxPanel, ng.SignalPanel]
@@ -29,7 +29,7 @@ def test_the_ports_are_asked_for_without_waiting(
     panel = make(gw)  # with a frozen gateway this would hang if it waited
     assert panel.port_field.value is None
     sim.thaw()
-    until(lambda: len(panel.port_field.options) == 4)
+    eventually(lambda: len(panel.port_field.options) == 4)
     assert panel.port_field.options[3] == ("4: Undetected SIM Card", 4)
     assert panel.port_field.value == 1
 
@@ -37,20 +37,20 @@ def test_the_ports_are_asked_for_without_waiting(
 def test_the_first_port_is_one_that_works(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
     sim.remove_sim(1)
     panel = ng.ComposePanel(gw)
-    until(lambda: panel.port_field.value is not None)
+    eventually(lambda: panel.port_field.value is not None)
     assert panel.port_field.value == 2
 
 
 def test_the_port_asked_for_is_chosen(gw: ng.Gateway) -> None:
     panel = ng.ComposePanel(gw, port=3)
     assert panel.port_field.value == 3
-    until(lambda: len(panel.port_field.options) == 4)
+    eventually(lambda: len(panel.port_field.options) == 4)
     assert panel.port_field.value == 3
 
 
 def test_a_port_that_does_not_exist_is_named_with_those_that_do(gw: ng.Gateway) -> None:
     panel = ng.ComposePanel(gw, port=9)
-    until(lambda: "lab has no port 9; it has 1, 2, 3, 4" in panel.status_line.value)
+    eventually(lambda: "lab has no port 9; it has 1, 2, 3, 4" in panel.status_line.value)
     assert panel.port_field.value == 1
 
 
@@ -59,9 +59,9 @@ def test_ports_that_could_not_be_asked_for_can_be_asked_for_again(
 ) -> None:
     sim.refuse_logins()
     sim.drop_connections()
-    until(lambda: gw.status != "connected")
+    eventually(lambda: gw.status != "connected")
     panel = ng.ComposePanel(gw)
-    until(lambda: "error:" in panel.status_line.value)
+    eventually(lambda: "error:" in panel.status_line.value)
     panel.send_button.click()
     assert "the ports are not known yet: press Refresh" in panel.status_line.value
     sim.accept_logins()
@@ -71,8 +71,8 @@ def test_ports_that_could_not_be_asked_for_can_be_asked_for_again(
         panel.refresh_button.click()
         return panel.port_field.value == 1
 
-    until(press_until_known)
-    until(lambda: panel.status_line.value == "")
+    eventually(press_until_known)
+    eventually(lambda: panel.status_line.value == "")
 
 
 @every_panel
@@ -101,21 +101,21 @@ def test_only_a_gateway_of_connect_will_do(make: type[Panel]) -> None:
 def test_a_closed_gateway_says_so_by_itself(make: type[Panel], gw: ng.Gateway) -> None:
     panel = make(gw)
     gw.close()
-    until(lambda: "lab was closed; connect again" in panel.status_line.value)
+    eventually(lambda: "lab was closed; connect again" in panel.status_line.value)
     late = make(gw)
-    until(lambda: "lab was closed; connect again" in late.status_line.value)
+    eventually(lambda: "lab was closed; connect again" in late.status_line.value)
 
 
 @each_panel
 def test_on_a_closed_gateway_a_press_is_answered(make: type[Panel], gw: ng.Gateway) -> None:
     panel = make(gw, port=1)
-    until(lambda: len(panel.port_field.options) == 4)
+    eventually(lambda: len(panel.port_field.options) == 4)
     gw.close()
     panel.send_button.click()
-    until(lambda: "lab was closed; connect again" in panel.status_line.value)
-    until(lambda: not panel.send_button.disabled)
+    eventually(lambda: "lab was closed; connect again" in panel.status_line.value)
+    eventually(lambda: not panel.send_button.disabled)
     panel.send_button.click()
-    until(lambda: not panel.send_button.disabled)
+    eventually(lambda: not panel.send_button.disabled)
     assert panel.status_line.value.count("lab was closed; connect again") == 1
 
 
@@ -126,7 +126,9 @@ def test_running_a_cell_again_retires_the_earlier_panel(make: type[Panel], gw: n
     assert "use the newer one" in first.status_line.value
     assert first.send_button.disabled
     before = first.status_line.value
-    until(lambda: len(second.port_field.options) == 4 and len(other_port.port_field.options) == 4)
+    eventually(
+        lambda: len(second.port_field.options) == 4 and len(other_port.port_field.options) == 4
+    )
     first.send_button.click()
     assert first.status_line.value == before
     assert not second.send_button.disabled
@@ -139,7 +141,7 @@ def test_a_panel_of_another_gateway_stays(
 ) -> None:
     with ng.demo() as other:
         mine, theirs = make(gw), make(other)
-        until(lambda: mine.port_field.value and theirs.port_field.value)
+        eventually(lambda: mine.port_field.value and theirs.port_field.value)
         assert not mine.send_button.disabled
         assert not theirs.send_button.disabled
 
@@ -148,7 +150,7 @@ def test_a_panel_of_another_gateway_stays(
 def test_closing_takes_every_widget_out(make: type[Panel], gw: ng.Gateway) -> None:
     before = set(widgets.Widget.get_manager_state()["state"])
     panel = make(gw)
-    until(lambda: panel.port_field.value is not None)
+    eventually(lambda: panel.port_field.value is not None)
     panel.close()
     panel.close()
     gc.collect()
@@ -168,7 +170,7 @@ def test_a_button_that_can_not_be_pressed_keeps_the_focus(
     make: type[Panel], gw: ng.Gateway
 ) -> None:
     button = make(gw).refresh_button
-    until(lambda: not button.disabled)
+    eventually(lambda: not button.disabled)
     button.disabled = True
     assert "disabled" not in button.get_state()  # which would drop it
     assert "neogate-off" in button._dom_classes
@@ -192,7 +194,7 @@ def test_a_page_that_comes_is_told_what_it_missed_but_not_what_is_typed(
     make: type[Panel], gw: ng.Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = make(gw)
-    until(panel._known.is_set)
+    eventually(panel._known.is_set)
     told: dict[widgets.Widget, set[str]] = {}
     monkeypatch.setattr(
         widgets.Widget, "send_state", lambda widget, key=None: told.update({widget: set(key or ())})
@@ -210,7 +212,7 @@ def test_a_page_that_comes_is_told_what_it_missed_but_not_what_is_typed(
 def typing(gw: ng.Gateway) -> ng.ComposePanel:
     """On a page that is open, with a text of which the page holds back the rest."""
     panel = ng.ComposePanel(gw, port=1)
-    until(lambda: len(panel.port_field.options) == 4)
+    eventually(lambda: len(panel.port_field.options) == 4)
     answer(panel, panel.asked, To="+79261234567", Text="Dear f")
     return panel
 
@@ -228,7 +230,7 @@ def test_a_press_waits_for_what_was_typed_before_it(
     assert not typing.send_button.disabled
     answer(typing, typing.asked, Text="Dear friend")
     assert typing.send_button.disabled
-    until(lambda: "<bdi>sent</bdi>" in typing.status_line.value and not typing._busy)
+    eventually(lambda: "<bdi>sent</bdi>" in typing.status_line.value and not typing._busy)
     answer(typing, typing.asked)  # another page that shows it, too
     assert not typing._busy
     assert [sms.text for sms in sim.sent] == ["Dear friend"]
@@ -253,7 +255,7 @@ def test_a_press_on_a_page_that_answers_nothing_acts_at_once(
     panel = ng.ComposePanel(gw, port=1)
     panel.to_field.value, panel.text_field.value = "+79261234567", "all there"
     press_on_the_page(panel.send_button)
-    until(lambda: [sms.text for sms in sim.sent] == ["all there"])
+    eventually(lambda: [sms.text for sms in sim.sent] == ["all there"])
 
 
 def test_a_press_whose_page_comes_back_much_later_does_nothing(
@@ -278,7 +280,7 @@ def test_a_press_whose_page_never_comes_back_does_not_hold_the_button(
     answer(typing, first)
     assert not typing._busy
     answer(typing, typing.asked)
-    until(lambda: [sms.text for sms in sim.sent] == ["Dear f"])
+    eventually(lambda: [sms.text for sms in sim.sent] == ["Dear f"])
 
 
 def test_a_press_whose_panel_was_closed_meanwhile_does_nothing(
@@ -297,7 +299,7 @@ def test_a_failing_callback_is_shown(
     make: type[Panel], gw: ng.Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = make(gw, port=1)
-    until(lambda: len(panel.port_field.options) == 4)
+    eventually(lambda: len(panel.port_field.options) == 4)
 
     def broken(*_: object) -> None:
         raise RuntimeError("out of <luck>")
@@ -372,15 +374,47 @@ def test_operator_signal_and_state_stand_beside_each_port(
     def first() -> str:
         return next((label for label, port in panel.port_field.options if port == 1), "")
 
-    until(lambda: first().startswith("1: Up · −73 dBm, good · "))
+    eventually(lambda: first().startswith("1: Up · −73 dBm, good · "))
 
 
 @each_panel
 def test_where_no_widget_can_be_shown_the_ports_are(make: type[Panel], gw: ng.Gateway) -> None:
     panel = make(gw)
-    until(panel._known.is_set)
+    eventually(panel._known.is_set)
     shown = panel._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in shown
     assert "need a front end with widgets" in shown["text/plain"]
     assert "Undetected SIM Card" in shown["text/html"]
     assert "gw." in shown["text/html"]
+
+
+def test_a_cell_that_is_edited_and_run_again_leaves_no_panel_behind(
+    gw: ng.Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = iter([("one", "1"), ("one", "1"), ("two", "2"), ("one", "3")])
+    monkeypatch.setattr(panel_module, "_cell", lambda: next(runs))
+    both = [ng.UssdPanel(gw, port=1), ng.UssdPanel(gw, port=2)]
+    other = ng.UssdPanel(gw, port=3)
+    assert not any(each._retired for each in both)
+    edited = ng.UssdPanel(gw, port=4)
+    assert all(each._retired for each in both)
+    assert not any(each._retired for each in (other, edited))
+
+
+def test_what_a_look_could_not_see_is_taken_back_when_it_can(
+    gw: ng.Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panel_module, "_AFTER_ERROR", 0.05)
+    looks = iter([RuntimeError("once")])
+
+    def look(self: ng.UssdPanel) -> float:
+        for error in looks:
+            raise error
+        return 0.05
+
+    monkeypatch.setattr(ng.UssdPanel, "_look", look)
+    said: list[str] = []
+    shown = ng.UssdPanel(gw, port=1)
+    shown.status_line.observe(lambda change: said.append(change["new"]), "value")
+    eventually(lambda: said and said[-1] == "")
+    assert "RuntimeError: once" in said[-2]

@@ -6,7 +6,7 @@ import pytest
 
 import neogate_lab as ng
 from neogate_lab.notebook.ports import PortPanel
-from tests.notebook.conftest import until
+from tests.support import eventually
 
 every_panel = pytest.mark.parametrize(
     "make", [ng.ComposePanel, ng.UssdPanel, ng.InboxPanel, ng.SignalPanel]
@@ -25,10 +25,10 @@ def test_what_is_learnt_of_the_ports_is_no_choice_of_another(
     panel = make(gw, port=2)
     chosen: list[int | None] = []
     panel.port_field.observe(lambda change: chosen.append(change["new"]), "value")
-    until(lambda: "−73 dBm" in label(panel, 2))
+    eventually(lambda: "−73 dBm" in label(panel, 2))
     sim.set_signal(2, 10)
     panel.refresh_button.click()
-    until(lambda: "−93 dBm" in label(panel, 2))
+    eventually(lambda: "−93 dBm" in label(panel, 2))
     assert chosen == []
     assert (panel.port_field.value, panel.port_field.label) == (2, label(panel, 2))
     assert panel.port_field.options[panel.port_field.index][1] == 2
@@ -46,7 +46,7 @@ def test_the_first_port_that_works_is_chosen_in_one_step(
     chosen: list[int | None] = []
     panel.port_field.observe(lambda change: chosen.append(change["new"]), "value")
     sim.thaw()
-    until(lambda: chosen)
+    eventually(lambda: chosen)
     assert chosen == [2]
 
 
@@ -54,12 +54,12 @@ def test_a_question_stays_open_while_the_ports_become_known(
     gw: ng.Gateway, sim: ng.SimulatedGateway
 ) -> None:
     panel = ng.ComposePanel(gw, port=2, confirm_above=1)
-    until(lambda: "dBm" in label(panel, 2))
+    eventually(lambda: "dBm" in label(panel, 2))
     panel.to_field.value, panel.text_field.value = "+79261234567", "a" * 161
     panel.send_button.click()
     sim.set_signal(2, 9)
     panel.refresh_button.click()
-    until(lambda: "−95 dBm" in label(panel, 2))
+    eventually(lambda: "−95 dBm" in label(panel, 2))
     assert "Send it?" in panel.status_line.value
     panel.confirm_button.click()
-    until(lambda: len(sim.sent) == 1)
+    eventually(lambda: len(sim.sent) == 1)

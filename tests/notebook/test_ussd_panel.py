@@ -8,12 +8,12 @@ import pytest
 import neogate_lab as ng
 from neogate_lab.notebook import ussd
 from neogate_lab.simulator.ussd import UssdAnswer
-from tests.notebook.conftest import until
+from tests.support import eventually
 
 
 def dial(gateway: ng.Gateway, code: str, port: int = 1) -> ng.UssdPanel:
     panel = ng.UssdPanel(gateway, port=port)
-    until(lambda: len(panel.port_field.options) == 4)
+    eventually(lambda: len(panel.port_field.options) == 4)
     press(panel, code)
     return panel
 
@@ -25,7 +25,7 @@ def press(panel: ng.UssdPanel, code: str) -> None:
 
 
 def answered(panel: ng.UssdPanel) -> None:
-    until(lambda: not panel.send_button.disabled)
+    eventually(lambda: not panel.send_button.disabled)
 
 
 def choices(panel: ng.UssdPanel) -> list[str]:
@@ -49,7 +49,7 @@ def test_an_answer_is_shown_and_kept(gw: ng.Gateway, sim: ng.SimulatedGateway) -
 
 def test_the_button_waits_for_the_answer(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
     panel = ng.UssdPanel(gw, port=1)
-    until(lambda: len(panel.port_field.options) == 4)
+    eventually(lambda: len(panel.port_field.options) == 4)
     sim.freeze()
     panel.code_field.value = "*100#"
     for _ in range(3):
@@ -65,7 +65,7 @@ def test_enter_dials_and_replies_with_what_was_typed_last(
     gw: ng.Gateway, sim: ng.SimulatedGateway
 ) -> None:
     panel = ng.UssdPanel(gw, port=1)
-    until(lambda: len(panel.port_field.options) == 4)
+    eventually(lambda: len(panel.port_field.options) == 4)
 
     def enter(field: widgets.Text, value: str) -> None:
         for other in panel._fields:
@@ -184,15 +184,15 @@ def test_a_lost_connection_is_told_and_frees_the_port(
 ) -> None:
     sim.set_ussd(1, "*120#", UssdAnswer("late", delay=60.0))
     panel = ng.UssdPanel(gw, port=1)
-    until(lambda: len(panel.port_field.options) == 4)
+    eventually(lambda: len(panel.port_field.options) == 4)
     panel.code_field.value = "*120#"
     panel.send_button.click()
-    until(lambda: any("*120#" in command.text for command in sim.commands))
+    eventually(lambda: any("*120#" in command.text for command in sim.commands))
     sim.restart()
     answered(panel)
     assert "error:" in panel.status_line.value
     assert "<td><bdi>error</bdi></td>" in panel.transcript.value
-    until(lambda: gw.status == "connected")
+    eventually(lambda: gw.status == "connected")
     assert gw.ussd("*100#", port=1).outcome == "done"
 
 
@@ -207,13 +207,13 @@ def test_a_menu_that_arrives_after_the_panel_was_closed_holds_no_port(
     gw: ng.Gateway, sim: ng.SimulatedGateway
 ) -> None:
     panel = ng.UssdPanel(gw, port=1)
-    until(lambda: len(panel.port_field.options) == 4)
+    eventually(lambda: len(panel.port_field.options) == 4)
     sim.freeze()
     panel.code_field.value = "*101#"
     panel.send_button.click()
     panel.close()
     sim.thaw()
-    until(lambda: len(gw.ussd_log()) == 1)
+    eventually(lambda: len(gw.ussd_log()) == 1)
 
     def free() -> bool:
         try:
@@ -221,7 +221,7 @@ def test_a_menu_that_arrives_after_the_panel_was_closed_holds_no_port(
         except ng.InvalidRequest:
             return False
 
-    until(free)
+    eventually(free)
 
 
 def test_a_strangers_menu_is_shown_as_text(gw: ng.Gateway, sim: ng.SimulatedGateway) -> None:
@@ -240,27 +240,27 @@ def test_waiting_can_be_stopped_and_the_panel_says_what_that_means(
 ) -> None:
     sim.set_ussd(1, "*120#", UssdAnswer("late", delay=60.0))
     panel = ng.UssdPanel(gw, port=1)
-    until(lambda: len(panel.port_field.options) == 4)
+    eventually(lambda: len(panel.port_field.options) == 4)
     press(panel, "*100#")
     assert "neogate-answer" in panel.answer.value
     assert panel.stop_button.disabled
     panel.code_field.value = "*120#"
     panel.send_button.click()
-    until(lambda: any("*120#" in command.text for command in sim.commands))
-    until(lambda: not panel.stop_button.disabled)
+    eventually(lambda: any("*120#" in command.text for command in sim.commands))
+    eventually(lambda: not panel.stop_button.disabled)
     assert panel.answer.value == ""
     panel.stop_button.click()
     answered(panel)
     assert panel.answer.value == ""
     assert "can&#x27;t be cancelled" in panel.status_line.value
     assert "<td><bdi>stopped</bdi></td>" in panel.transcript.value
-    until(lambda: list(gw.ussd_log().outcome) == ["done", "interrupted"])
+    eventually(lambda: list(gw.ussd_log().outcome) == ["done", "interrupted"])
     assert panel.stop_button.disabled
 
 
 def test_presets_fill_the_code_and_learn_what_was_dialled(gw: ng.Gateway) -> None:
     panel = ng.UssdPanel(gw, port=1, presets={"balance": "*100#"})
-    until(lambda: len(panel.port_field.options) == 4)
+    eventually(lambda: len(panel.port_field.options) == 4)
     panel.preset_field.value = "*100#"
     assert panel.code_field.value == "*100#"
     press(panel, "*102#")
@@ -283,12 +283,12 @@ def test_a_code_that_still_waits_for_its_port_was_not_sent(
 ) -> None:
     sim.set_ussd(1, "*120#", UssdAnswer("late", delay=60.0))
     panel = ng.UssdPanel(gw, port=1)
-    until(lambda: len(panel.port_field.options) == 4)
+    eventually(lambda: len(panel.port_field.options) == 4)
 
     def press_and_stop(code: str, meanwhile: str) -> None:
         panel.code_field.value = code
         panel.send_button.click()
-        until(lambda: meanwhile in panel.status_line.value and not panel.stop_button.disabled)
+        eventually(lambda: meanwhile in panel.status_line.value and not panel.stop_button.disabled)
         panel.stop_button.click()
         answered(panel)
 

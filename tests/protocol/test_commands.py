@@ -22,8 +22,7 @@ def test_actions() -> None:
     assert commands.login("api", "pw", events=False).fields[-1] == ("Events", "off")
     assert commands.ping() == Action("Ping")
     assert commands.logoff() == Action("Logoff")
-    assert commands.events(True) == Action("Events", (("EventMask", "on"),))
-    assert commands.events(False) == Action("Events", (("EventMask", "off"),))
+    assert commands.events() == Action("Events", (("EventMask", "on"),))
     assert cli("gsm show spans") == Action("SMSCommand", (("command", "gsm show spans"),))
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from neogate_lab.errors import InvalidRequest, NeogateWarning
+from neogate_lab.errors import InvalidRequest
 from neogate_lab.history.frames import frame_of_records
-from neogate_lab.link import batch as batches
+from neogate_lab.link.batch import NEEDED, READ, check_names
 from neogate_lab.link.outbox import SmsResult
 from neogate_lab.progress import Bar
+from neogate_lab.warn import warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,11 +52,11 @@ def messages_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     InvalidRequest
         A column is missing, is there twice, or has nearly the right name.
     """
-    batches.check_names(frame.columns)
-    twice = [name for name in batches.READ if list(frame.columns).count(name) > 1]
+    check_names(frame.columns)
+    twice = [name for name in READ if list(frame.columns).count(name) > 1]
     if twice:
         raise InvalidRequest(f"the frame has two columns {' and '.join(twice)}: keep one")
-    missing = [name for name in batches.NEEDED if name not in frame.columns]
+    missing = [name for name in NEEDED if name not in frame.columns]
     if missing and len(frame):
         hint = '; port may be "auto" in every row' if "port" in missing else ""
         if "port" in missing and "span" in frame.columns:
@@ -65,7 +65,7 @@ def messages_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
             f"the frame has no column {', '.join(missing)}: send_many() needs to, text and port, "
             f"and takes key{hint}"
         )
-    names = [name for name in batches.READ if name in frame.columns]
+    names = [name for name in READ if name in frame.columns]
     cells = (frame[name].tolist() for name in names)
     return [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
 
@@ -105,11 +105,9 @@ def send(
         if bar is not None:
             submit(bar.close)
     if messages and not dry_run and all(result.earlier for result in results):
-        warnings.warn(
+        warn(
             "nothing was sent now: every SMS of this frame was taken up by an earlier call; to "
-            'send them again on purpose, give batch="another name"',
-            NeogateWarning,
-            stacklevel=3,
+            'send them again on purpose, give batch="another name"'
         )
     return results
 
