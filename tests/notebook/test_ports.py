@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 import neogate_lab as ng
+from neogate_lab.notebook import ports
 from neogate_lab.notebook.ports import PortPanel
 from tests.support import eventually
 
@@ -63,3 +66,53 @@ def test_a_question_stays_open_while_the_ports_become_known(
     assert "Send it?" in panel.status_line.value
     panel.confirm_button.click()
     eventually(lambda: len(sim.sent) == 1)
+
+
+@pytest.mark.parametrize("make", [ng.ComposePanel, ng.UssdPanel, ng.InboxPanel])
+def test_a_panel_of_a_link_that_is_down_heals_by_itself(
+    make: type[PortPanel], gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    sim.refuse_logins()
+    sim.drop_connections()
+    eventually(lambda: gw.status != "connected")
+    panel = make(gw)
+    eventually(lambda: "error:" in panel.status_line.value)
+    sim.accept_logins()
+    gw.reconnect()
+    eventually(lambda: "dBm" in label(panel, 1))
+    assert "error:" not in panel.status_line.value
+    sim.refuse_logins()
+    sim.drop_connections()
+    eventually(lambda: gw.status != "connected")
+    panel.refresh_button.click()
+    eventually(lambda: "error:" in panel.status_line.value)
+    panel._say("good", "something", "else")
+    sim.set_signal(1, 9)
+    sim.accept_logins()
+    gw.reconnect()
+    eventually(lambda: "−95 dBm" in label(panel, 1))
+    assert "something" in panel.status_line.value
+
+
+def test_a_question_that_fails_on_a_link_that_is_up_is_put_again_in_peace(
+    gw: ng.Gateway, sim: ng.SimulatedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "_LOOK", 0.01)
+    monkeypatch.setattr(ports, "_ASK_AGAIN", 0.3)
+    asked = 0
+
+    async def refused(link: object) -> list[object]:
+        nonlocal asked
+        asked += 1
+        raise ng.CommandRefused("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ng.AsyncGateway, "spans", refused)
+        panel = ng.ComposePanel(gw)
+        eventually(lambda: "not now" in panel.status_line.value)
+        panel._say("good", "something", "else")
+        before, began = asked, time.monotonic()
+        eventually(lambda: asked == before + 2)
+        assert time.monotonic() - began > 0.3
+        assert "something" in panel.status_line.value
+    eventually(lambda: len(panel.port_field.options) == 4)
