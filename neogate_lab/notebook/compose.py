@@ -36,6 +36,9 @@ __all__ = ["ComposePanel"]
 PATIENCE = 30.0
 """Seconds after which the button comes back although nothing is known of the last SMS yet."""
 
+LOOK = 1.0
+"""Seconds between looks at what an SMS waits for."""
+
 HISTORY = 50
 
 _MEANINGS: dict[str, tuple[Tone, str]] = {
@@ -277,11 +280,25 @@ class ComposePanel(PortPanel):
             if self._retired:
                 return
             if entry.key == self._latest:
-                tone, words = _MEANINGS.get(entry.status, ("plain", ""))
-                if entry.status == "queued" and self._gw.status != "connected":
-                    words = self._gw.status
-                self._say(tone, entry.status, words or entry.error)
+                self._say(*self._meaning(entry.status, entry.error))
+                if entry.status == "queued":
+                    self._hurry()
             self._show_history()
+
+    def _meaning(self, status: str, error: str = "") -> tuple[Tone, str, str]:
+        tone, words = _MEANINGS.get(status, ("plain", ""))
+        if status == "queued" and not self._is_up():
+            words = "waiting for the connection"
+        return tone, status, words or error
+
+    def _look(self) -> float:
+        """What a queued SMS waits for changes while nobody tells anything of it."""
+        pause = super()._look()
+        with self._lock:
+            if self._retired or self._said[1] != "queued":
+                return pause
+            self._say(*self._meaning("queued"))
+            return min(pause, LOOK)
 
     def _show_history(self) -> None:
         heads = ("Time (UTC)", "Port", "To", "Segments", "Status", "Text")

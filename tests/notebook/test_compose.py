@@ -194,6 +194,25 @@ def test_a_closed_gateway_hides_no_outcome(connect: Connect, sim: ng.SimulatedGa
     assert "look before sending again" in panel.status_line.value
 
 
+def test_what_a_queued_sms_waits_for_is_told(
+    connect: Connect, sim: ng.SimulatedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose, "LOOK", 0.05)
+    gateway = connect(sms_interval=3600.0)
+    panel = written(gateway)
+    panel.send_button.click()
+    eventually(lambda: "<bdi>sent</bdi>" in panel.status_line.value and not panel._busy)
+    panel.send_button.click()
+    eventually(lambda: "waiting for its turn on the port" in panel.status_line.value)
+    sim.refuse_logins()
+    sim.drop_connections()
+    eventually(lambda: "waiting for the connection" in panel.status_line.value)
+    sim.accept_logins()
+    gateway.reconnect()
+    eventually(lambda: "waiting for its turn on the port" in panel.status_line.value)
+    assert len(sim.sent) == 1
+
+
 def test_a_link_that_is_down_is_told(connect: Connect, sim: ng.SimulatedGateway) -> None:
     gateway = connect()
     panel = written(gateway)
@@ -202,7 +221,8 @@ def test_a_link_that_is_down_is_told(connect: Connect, sim: ng.SimulatedGateway)
     eventually(lambda: gateway.status != "connected")
     panel.send_button.click()
     eventually(lambda: "<bdi>queued</bdi>" in panel.status_line.value)
-    assert "down" in panel.status_line.value
+    assert "waiting for the connection" in panel.status_line.value
+    assert "next attempt" not in panel.status_line.value
     sim.accept_logins()
     gateway.reconnect()
     eventually(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
