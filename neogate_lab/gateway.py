@@ -499,6 +499,10 @@ class Gateway(Recorded):
         except GatewayClosed as error:
             then(None, error)  # here, since the dispatcher may have ended
 
+    def _check_sms(self, to: str, text: str, port: int) -> None:
+        """Raise `InvalidRequest` for an SMS that would be refused; waits for nothing."""
+        self._link.check_sms(to, text, port)
+
     def _call_later(self, callback: Callable[[], object]) -> None:
         """Call `callback` on the dispatcher, without waiting; from any thread."""
         self._dispatcher.submit(callback)

@@ -205,7 +205,8 @@ class ComposePanel(PortPanel):
         text = self.text_field.value
         cost = gsm.segment(text)
         room = cost.capacity * max(cost.count, 1)
-        warning = _warning(text, cost)
+        refusal = self._refusal()
+        warning = f"can't be sent: {refusal}" if refusal else _warning(text, cost)
         shown = f'<div class="neogate-text neogate-warn">{as_html(warning)}</div>'
         self.warning.value = shown if warning else ""
         self.counter.value = (
@@ -215,6 +216,21 @@ class ComposePanel(PortPanel):
             f"{cost.units} of {room}</div>"
         )
 
+    def _refusal(self) -> str:
+        """Why this text would be refused; "" if nothing is known against it."""
+        text, port = self.text_field.value, self.port_field.value or 1
+        number = self.to_field.value.strip()
+        if self._refused(number, "-", port):
+            number = "0"  # it is being typed; this is the shortest
+        return self._refused(number, text, port) if text else ""
+
+    def _refused(self, to: str, text: str, port: int) -> str:
+        try:
+            self._gw._check_sms(to, text, port)
+        except InvalidRequest as error:
+            return str(error)
+        return ""
+
     def _edited(self) -> None:
         self._count()
         if self._confirming:
@@ -222,6 +238,7 @@ class ComposePanel(PortPanel):
 
     # -- sending ---------------------------------------------------------------------------------
     def _send_or_confirm(self) -> None:
+        self._gw._check_sms(*self._written())
         count = gsm.segment(self.text_field.value).count
         if count <= self._confirm_above:
             self._send_sms()
@@ -232,6 +249,7 @@ class ComposePanel(PortPanel):
 
     def _confirmed(self) -> None:
         self._confirming = False
+        self._update_controls()
         if self._written() == self._asked_for:
             self._send_sms()
         else:  # the page's last letters came with the press: nobody has agreed to them yet

@@ -265,6 +265,38 @@ def test_what_makes_it_dear_is_told_before(text: str, warning: str, gw: ng.Gatew
     assert bool(warning) == ("neogate-warn" in shown)
 
 
+@pytest.mark.parametrize(
+    ("to", "text", "words"),
+    [
+        ("+79261234567", "я" * 600, "the text has 1200 bytes in UTF-8, and the gateway takes 1024"),
+        ("", "я" * 600, "the text has 1200 bytes in UTF-8, and the gateway takes 1024"),
+        ("+79261234567", " " * 340, "Shorten it by 58 encoded characters"),
+        ("7926 ", " " * 340, "Shorten it by "),
+        ("+79261234567", "half a \ud83d", "half a surrogate pair"),
+    ],
+)
+def test_what_would_be_refused_is_told_while_it_is_written_and_not_asked_about(
+    to: str, text: str, words: str, gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    panel = written(gw, text, to)
+    assert "can&#x27;t be sent: " in panel.warning.value
+    assert words in panel.warning.value
+    assert "charged" not in panel.warning.value
+    panel.send_button.click()
+    assert "error:" in panel.status_line.value
+    assert "Send it?" not in panel.status_line.value
+    assert panel.confirmation.layout.display == "none"
+    panel.text_field.value = "hello"
+    assert panel.warning.value == ""
+
+
+def test_what_fits_with_a_short_number_only_is_told_with_the_long_one(gw: ng.Gateway) -> None:
+    panel = written(gw, "a" * 960, "1")
+    assert "charged as 7 SMS" in panel.warning.value
+    panel.to_field.value = "1" * 15
+    assert "Shorten it by" in panel.warning.value
+
+
 def test_many_segments_are_sent_only_after_a_second_press(
     gw: ng.Gateway, sim: ng.SimulatedGateway
 ) -> None:

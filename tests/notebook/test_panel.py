@@ -239,12 +239,12 @@ def test_a_press_waits_for_what_was_typed_before_it(
 def test_more_than_was_agreed_to_is_not_sent(
     typing: ng.ComposePanel, sim: ng.SimulatedGateway
 ) -> None:
-    answer(typing, typing.asked, Text="a" * 1500)
+    answer(typing, typing.asked, Text="a" * 600)
     press_on_the_page(typing.send_button)
     answer(typing, typing.asked)
     assert "Send it?" in typing.status_line.value
     press_on_the_page(typing.confirm_button)
-    answer(typing, typing.asked, Text="a" * 3000)  # the last letters come with the answer
+    answer(typing, typing.asked, Text="a" * 700)  # the last letters come with the answer
     assert not typing._busy
     assert sim.sent == []
 
