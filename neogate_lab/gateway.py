@@ -27,7 +27,7 @@ from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.loop_thread import LoopThread
 from neogate_lab.link.outbox import Progress, SmsResult
 from neogate_lab.link.ports import needs_port
-from neogate_lab.link.ussd import AsyncUssdSession, UssdTurn
+from neogate_lab.link.ussd import AsyncUssdSession, UssdProgress, UssdTurn
 from neogate_lab.protocol.records import SpanDetail, SpanStatus, UssdReply
 from neogate_lab.recorded import Recorded
 from neogate_lab.survey import Survey
@@ -501,6 +501,10 @@ class Gateway(Recorded):
         except GatewayClosed as error:
             then(None, error)  # here, since the dispatcher may have ended
 
+    def _check_sms(self, to: str, text: str, port: int) -> None:
+        """Raise `InvalidRequest` for an SMS that would be refused; waits for nothing."""
+        self._link.check_sms(to, text, port)
+
     def _call_later(self, callback: Callable[[], object]) -> None:
         """Call `callback` on the panels' thread, without waiting; from any thread."""
         self._dispatcher.show(callback)
@@ -556,8 +560,10 @@ class UssdSession:
             self._gateway._run(self._session.__aexit__())
 
     @_documented_as(AsyncUssdSession.send)
-    def send(self, text: str, *, timeout: float = 30) -> UssdReply:
-        return self._gateway._run(self._session.send(text, timeout=timeout))
+    def send(
+        self, text: str, *, timeout: float = 30, progress: UssdProgress | None = None
+    ) -> UssdReply:
+        return self._gateway._run(self._session.send(text, timeout=timeout, progress=progress))
 
     @_documented_as(AsyncUssdSession.transcript)
     def transcript(self) -> list[UssdTurn]:

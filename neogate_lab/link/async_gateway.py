@@ -559,6 +559,10 @@ class AsyncGateway:
             to, text, port=port, wait=wait, timeout=timeout, key=key, progress=progress
         )
 
+    def check_sms(self, to: str, text: str, port: int) -> None:
+        """Raise what `send_sms` would raise of an SMS by itself, without asking the gateway."""
+        self._sms.check(to, text, port)
+
     async def send_many(
         self,
         messages: Iterable[Mapping[str, Any]],

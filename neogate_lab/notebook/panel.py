@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import ipywidgets as widgets
@@ -94,8 +94,8 @@ def _cell() -> tuple[str, str]:
 
 
 def clock_time(when: datetime) -> str:
-    """Hours, minutes and seconds in the kernel's zone."""
-    return when.astimezone().strftime("%H:%M:%S")
+    """Hours, minutes and seconds in UTC, as everywhere else in the package."""
+    return when.astimezone(UTC).strftime("%H:%M:%S")
 
 
 def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
