@@ -120,6 +120,8 @@ class PortPanel(Panel):
 
     def _chosen_port(self) -> int:
         port = self.port_field.value
+        if port is None and self._ports:
+            raise InvalidRequest("no port is chosen: choose one in the list")
         if port is None:
             raise InvalidRequest("the ports are not known yet: press Refresh")
         return int(port)
@@ -167,7 +169,7 @@ class PortPanel(Panel):
                 "error:",
                 f"{self._gw.name} has no port {chosen}; it has {', '.join(map(str, there))}",
             )
-            chosen = best
+            chosen = ALL if self.every_port else None  # what is sent by another costs money, too
         self._offer(chosen)
         self._ask_for_details(by_itself)
 
@@ -210,6 +212,8 @@ class PortPanel(Panel):
         ]
         if self.every_port:
             options.insert(0, ("all", ALL))
+        elif chosen is None and options:
+            options.insert(0, ("choose …", None))
         self.port_field.offer(options or [("none", None)], chosen)
 
     def _port_label(self, port: int, status: SpanStatus) -> str:

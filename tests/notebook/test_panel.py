@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import threading
 import time
 from datetime import UTC, datetime
 
@@ -48,10 +49,19 @@ def test_the_port_asked_for_is_chosen(gw: ng.Gateway) -> None:
     assert panel.port_field.value == 3
 
 
-def test_a_port_that_does_not_exist_is_named_with_those_that_do(gw: ng.Gateway) -> None:
-    panel = ng.ComposePanel(gw, port=9)
+def test_a_port_that_does_not_exist_is_named_with_those_that_do(
+    gw: ng.Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as unknown:
+        unknown.setattr(ng.Gateway, "ports", [])
+        panel = ng.ComposePanel(gw, port=9)
     eventually(lambda: "lab has no port 9; it has 1, 2, 3, 4" in panel.status_line.value)
-    assert panel.port_field.value == 1
+    assert panel.port_field.value is None
+    panel.to_field.value, panel.text_field.value = "+79001", "x"
+    panel.send_button.click()
+    assert "choose one in the list" in panel.status_line.value
+    with pytest.raises(ng.InvalidRequest, match="lab has no port 9; it has 1-4"):
+        ng.ComposePanel(gw, port=9)  # now that they are known
 
 
 def test_ports_that_could_not_be_asked_for_can_be_asked_for_again(
@@ -407,7 +417,10 @@ def test_what_a_look_could_not_see_is_taken_back_when_it_can(
     monkeypatch.setattr(panel_module, "_AFTER_ERROR", 0.05)
     looks = iter([RuntimeError("once")])
 
+    ready = threading.Event()
+
     def look(self: ng.UssdPanel) -> float:
+        ready.wait(10)
         for error in looks:
             raise error
         return 0.05
@@ -416,5 +429,6 @@ def test_what_a_look_could_not_see_is_taken_back_when_it_can(
     said: list[str] = []
     shown = ng.UssdPanel(gw, port=1)
     shown.status_line.observe(lambda change: said.append(change["new"]), "value")
+    ready.set()
     eventually(lambda: said and said[-1] == "")
     assert "RuntimeError: once" in said[-2]

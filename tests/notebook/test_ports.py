@@ -68,7 +68,7 @@ def test_a_question_stays_open_while_the_ports_become_known(
     eventually(lambda: len(sim.sent) == 1)
 
 
-@pytest.mark.parametrize("make", [ng.ComposePanel, ng.UssdPanel, ng.InboxPanel])
+@pytest.mark.parametrize("make", [ng.ComposePanel, ng.UssdPanel, ng.InboxPanel, ng.SignalPanel])
 def test_a_panel_of_a_link_that_is_down_heals_by_itself(
     make: type[PortPanel], gw: ng.Gateway, sim: ng.SimulatedGateway
 ) -> None:
