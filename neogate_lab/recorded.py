@@ -53,7 +53,7 @@ class Recorded(ABC):
 
         Parameters
         ----------
-        since, until : datetime, timedelta or str, optional
+        since, until : datetime, date, timedelta or str, optional
             A time (naive is UTC) or how long ago ("2h"); `until` is exclusive.
         port : int or iterable of int, optional
             Physical ports, from 1.

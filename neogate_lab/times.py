@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import numbers
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 from neogate_lab.errors import InvalidRequest
 
 __all__ = ["Moment", "Period", "moment", "seconds"]
 
-Moment = datetime | timedelta | str
-"""A time, or how long ago: "2026-11-20 08:00", "2h", a timedelta."""
+Moment = date | timedelta | str
+"""A time, or how long ago: "2026-11-20 08:00", a datetime, a date, "2h", a timedelta."""
 Period = float | str | timedelta
 """A length: seconds as a number, "10s", "1.5h", a timedelta."""
 
@@ -29,8 +30,9 @@ def moment(value: Moment, now: datetime, name: str = "since") -> datetime:
 
     Parameters
     ----------
-    value : datetime, timedelta or str
-        An ISO 8601 time or date, or a length before `now`: "90s", "30m", "2h", "1.5d", "2w".
+    value : datetime, date, timedelta or str
+        An ISO 8601 time or date, or a length before `now`: "90s", "30m", "2h", "1.5d", "2w"; of
+        pandas and numpy, too. A date is its first moment in UTC.
     now : datetime
         The present, aware.
     name : str
@@ -41,22 +43,24 @@ def moment(value: Moment, now: datetime, name: str = "since") -> datetime:
     InvalidRequest
         It can't be read, or is a negative length.
     """
+    given: Any = value
     try:
+        value = _plain(value)
         if isinstance(value, str) and (ago := _LENGTH.fullmatch(value)):
             value = timedelta(seconds=float(ago[1]) * _UNITS[ago[ago.lastindex or 0].lower()])
         if isinstance(value, timedelta) and value >= timedelta(0):
             return now - value
         if isinstance(value, str):
             value = datetime.fromisoformat(value.strip())
-        elif type(value).__name__ == "datetime64":  # numpy's, which has no zone
-            value = datetime.fromisoformat(str(value)[:26])
+        elif isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime.combine(value, time())
         if isinstance(value, datetime) and value == value:  # NaT is no time
             return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         pass
     raise InvalidRequest(
         f'{name} takes a time ("2026-11-20 08:00", a datetime; naive means UTC) or how long ago '
-        f'("90s", "30m", "2h", "7d", a timedelta), not {value!r}'
+        f'("90s", "30m", "2h", "7d", a timedelta), not {given!r}'
     )
 
 
@@ -76,6 +80,8 @@ def seconds(value: Period, name: str) -> float:
         It can't be read, or is not above zero.
     """
     length = math.nan
+    given = f"{value!r}"
+    value = _plain(value)
     if isinstance(value, str) and (read := _LENGTH.fullmatch(value)):
         length = float(read[1]) * _UNITS[read[read.lastindex or 0].lower()]
     elif isinstance(value, timedelta):
@@ -84,10 +90,21 @@ def seconds(value: Period, name: str) -> float:
         length = float(value)
     if math.isfinite(length) and length > 0:
         return length
-    given = f"{value!r}"
     if isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", value, re.ASCII):
         given += ", which has no unit"
     raise InvalidRequest(
         f'{name} takes a period above zero: seconds as a number, "10s", "5m", "2h", "1d" or a '
         f"timedelta, not {given}"
     )
+
+
+def _plain(value: Any) -> Any:
+    """A time or a length of numpy as Python's own, which has no zone; None for NaT.
+
+    numpy's lengths pass for numbers, whatever their unit is.
+    """
+    name = type(value).__name__
+    if name not in ("datetime64", "timedelta64"):
+        return value
+    plain = value.astype(f"{name}[us]").item()
+    return None if isinstance(plain, int) else plain  # of years that Python's has not

@@ -30,7 +30,11 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
         (pd.Timestamp("2026-11-20 08:00"), datetime(2026, 11, 20, 8, tzinfo=UTC)),
         (pd.Timestamp("2026-11-20 08:00", tz="Asia/Tokyo"), datetime(2026, 11, 19, 23, tzinfo=UTC)),
         (np.datetime64("2026-11-20T08:00:00.5"), datetime(2026, 11, 20, 8, 0, 0, 500_000, UTC)),
+        (np.datetime64("2026-11-20T08:00", "ns"), datetime(2026, 11, 20, 8, tzinfo=UTC)),
+        (date(2026, 11, 20), datetime(2026, 11, 20, tzinfo=UTC)),
         (timedelta(hours=2), NOW - timedelta(hours=2)),
+        (np.timedelta64(2, "h"), NOW - timedelta(hours=2)),
+        (np.timedelta64(90 * 10**9, "ns"), NOW - timedelta(seconds=90)),
         (pd.Timedelta("2h"), NOW - timedelta(hours=2)),
         ("0s", NOW),
         ("90s", NOW - timedelta(seconds=90)),
@@ -62,7 +66,9 @@ def test_a_moment_is_aware_and_utc(value: Any, read: datetime) -> None:
         np.datetime64("NaT", "us"),
         5,
         None,
-        date(2026, 11, 20),
+        np.datetime64("30000-01-01"),
+        np.timedelta64(-2, "h"),
+        np.timedelta64("NaT", "s"),
         datetime.min.replace(tzinfo=timezone(timedelta(hours=3))),
     ],
     ids=str,
@@ -85,6 +91,8 @@ def test_what_is_no_moment_is_refused_by_name(value: Any) -> None:
         ("1D", 86_400.0),
         (timedelta(minutes=5), 300.0),
         (pd.Timedelta("5min"), 300.0),
+        (np.timedelta64(5, "m"), 300.0),
+        (np.timedelta64(10 * 10**9, "ns"), 10.0),
     ],
     ids=str,
 )
@@ -95,7 +103,11 @@ def test_a_period_is_seconds(value: Any, read: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [0, -1, "0s", "10", "s", "ten", math.nan, math.inf, True, None, timedelta(0), pd.NaT]
+    "value",
+    [
+        *(0, -1, "0s", "10", "s", "ten", math.nan, math.inf, True, None),
+        *(timedelta(0), pd.NaT, np.timedelta64("NaT", "s"), date(2026, 11, 20)),
+    ],
 )
 def test_what_is_no_period_is_refused_by_name(value: Any) -> None:
     with pytest.raises(InvalidRequest, match="every takes a period"):

@@ -59,7 +59,8 @@ class Store:
     """Everything that was recorded, in a folder; made if there is none.
 
     Writing verbs return at once with a future that is done when the rows are on disk. Readers open
-    the journal for themselves: they work from any thread, and beside other processes.
+    the journal for themselves: they work from any thread, and beside other processes. What this
+    object was given before is among what they read, unless the disk takes more than 2 s over it.
 
     Parameters
     ----------
@@ -372,7 +373,7 @@ class Store:
         ----------
         table : str
             A name in `schema.TABLES`.
-        since, until : datetime, timedelta or str, optional
+        since, until : datetime, date, timedelta or str, optional
             From `since` (inclusive) until `until` (exclusive): a time (naive means UTC), or how
             long ago ("2h", "30m", a timedelta).
         gateway, port, label, **equals
@@ -432,7 +433,7 @@ class Store:
         """
         from neogate_lab.history.engine import ibis_table
 
-        self._check_open()
+        self._settled()
         return ibis_table(self._journal, self._segments, codec.table_named(table))
 
     def signal(self, **filters: Any) -> pd.DataFrame:
@@ -568,8 +569,13 @@ class Store:
 
     def _batches(self, selection: Selection, ahead: int = 1) -> Scan:
         """The rows as Arrow batches: everything above sees one table, whatever it is kept in."""
-        self._check_open()
+        self._settled()
         return Scan(self._journal, self._segments, selection, ahead=ahead)
+
+    def _settled(self) -> None:
+        """Have it written before it is read: rows for which nobody waited, as of a lost link."""
+        self._check_open()
+        self._writer.settle()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -25,6 +25,8 @@ Operation = Callable[[sqlite3.Connection], T]
 
 _MOST = 4096  # operations in one transaction: under a flood, someone must be told at last
 _EXIT_S = 2.0
+_SLICE_S = 0.5  # the stop button can end a wait in between
+_SETTLE_SLICES = 4
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class Writer:
         self._on_stop = on_stop
         self._on_commit = on_commit
         self._closed = False
+        self._last: Future[Any] | None = None  # of what was queued: done when all of it is
         self._thread: threading.Thread | None = None
         self._connection: sqlite3.Connection | None = None
         self._identity = (0, 0)
@@ -82,8 +85,18 @@ class Writer:
                     ) from error
                 self._thread = thread
             self._queue.put(job)
+            self._last = job.future
             reached("queued")
         return job.future
+
+    def settle(self) -> None:
+        """Wait until what was queued before is written, or can't be; but for no disk that hangs."""
+        last = self._last
+        if last is None or threading.current_thread() is self._thread:
+            return
+        for _ in range(_SETTLE_SLICES):
+            if wait([last], _SLICE_S).done:
+                return
 
     def stop(self) -> None:
         """Ask the thread to end after what is queued, without waiting."""
@@ -184,6 +197,7 @@ class Writer:
         self._mutex = threading.RLock()  # guards the queue's end; a finalizer may `stop` in between
         self._database = threading.Lock()  # guards the connection
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._last = None
         self._thread = None
         self._connection = None
 

@@ -25,7 +25,7 @@ from neogate_lab.link.connection import Connection
 from neogate_lab.link.handlers import Handlers, SmsHandler
 from neogate_lab.link.inbound import Inbound, wanted
 from neogate_lab.link.inbox import ReceivedSms
-from neogate_lab.link.ledger import Ledger, append_unwaited
+from neogate_lab.link.ledger import Ledger, append_or_log
 from neogate_lab.link.loopback import LoopbackTrip
 from neogate_lab.link.memory import MemoryLedger
 from neogate_lab.link.options import (
@@ -437,11 +437,11 @@ class AsyncGateway:
             A part of the text.
         port : int or iterable of int, optional
             Physical ports, from 1.
-        since : datetime, str or timedelta, optional
+        since : datetime, date, timedelta or str, optional
             Also one that came since then ("2m", a timedelta, a time; naive is UTC), before this
             process too; default now.
         timeout : float
-            Seconds.
+            Seconds; with 0, only what is on record is looked at.
 
         Raises
         ------
@@ -459,8 +459,7 @@ class AsyncGateway:
         from_when = None if since is None else moment(since, self._clock.now())
         which = wanted(sender, contains, ports)
         try:
-            async with asyncio.timeout(timeout):
-                return await self._inbound.wait(which, since=from_when)
+            return await self._inbound.wait(which, since=from_when, timeout=timeout)
         except TimeoutError:
             raise NoAnswer(
                 f"no such SMS reached {self._where} within {timeout:g} s; what did arrive is in "
@@ -780,6 +779,9 @@ class AsyncGateway:
     def ussd_session(self, port: int = 1) -> AsyncUssdSession:
         """A conversation with a USSD menu on one port; a context manager.
 
+        Begin with a code; each answer to a menu is any one-line text without a double quote or a
+        backslash: the gateway's parser would end the text at the one and eat the other.
+
         Parameters
         ----------
         port : int
@@ -970,4 +972,4 @@ class AsyncGateway:
             "gap_s": gap,
         }
         what = f"{self._where}: the change of the link was not recorded"
-        append_unwaited(self._ledger, "connections", row, what)
+        append_or_log(self._ledger, "connections", row, what)

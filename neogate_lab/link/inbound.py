@@ -329,15 +329,18 @@ class Inbound:
                     self._commit(None, part, receipt, now)
 
     async def wait(
-        self, wanted: Callable[[ReceivedSms], bool], *, since: datetime | None
+        self, wanted: Callable[[ReceivedSms], bool], *, since: datetime | None, timeout: float
     ) -> ReceivedSms:
         """The first wanted message of those on record since a time, else the next.
 
-        What came to another process, or before this one began, is on record too.
+        What came to another process, or before this one began, is on record too; however short
+        the `timeout`, it is looked at. `TimeoutError` when there is none.
         """
         if self._closed:
             raise GatewayClosed(f"{self._gateway} was closed; connect again")
-        found: asyncio.Future[ReceivedSms] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        found: asyncio.Future[ReceivedSms] = loop.create_future()
         self._waiting.add(found)
 
         def look(sms: ReceivedSms) -> None:
@@ -351,7 +354,8 @@ class Inbound:
                 for sms in (ReceivedSms(**row) for row in rows):
                     if wanted(sms):
                         return sms
-            return await found
+            async with asyncio.timeout_at(deadline):
+                return await found
         finally:
             undo()
             self._waiting.discard(found)

@@ -195,12 +195,10 @@ class Ledger(Protocol):
         ...
 
 
-def append_unwaited(ledger: Ledger, table: str, row: Row, what: str) -> None:
-    """Commit a row for which nobody waits; that it failed is logged, as `what`."""
-
-    def check(done: Future[list[int]]) -> None:
-        if (error := done.exception()) is not None:
-            complain(error)
+def append_or_log(ledger: Ledger, table: str, row: Row, what: str) -> Future[None]:
+    """Commit a row; done once it is on disk, or could not be, which is logged as `what`."""
+    settled: Future[None] = Future()
+    settled.set_running_or_notify_cancel()  # whoever waits may give up, and the row stays
 
     def complain(error: BaseException) -> None:
         if isinstance(error, NeogateError):
@@ -208,7 +206,14 @@ def append_unwaited(ledger: Ledger, table: str, row: Row, what: str) -> None:
         else:
             logger.error("%s", what, exc_info=error)
 
+    def check(done: Future[list[int]]) -> None:
+        if (error := done.exception()) is not None:
+            complain(error)
+        settled.set_result(None)
+
     try:
         ledger.append(table, [row]).add_done_callback(check)
     except NeogateError as error:  # the store was closed first; whoever called must go on
         complain(error)
+        settled.set_result(None)
+    return settled

@@ -30,6 +30,7 @@ from neogate_lab.link.sampler import Measurement, Target, failed, measured
 from neogate_lab.link.session import Session
 from neogate_lab.protocol import commands
 from neogate_lab.protocol.records import SpanDetail, SpanStatus, parse_span_detail, parse_spans
+from neogate_lab.warn import warn
 from neogate_lab.words import ranges
 
 __all__ = ["Ports", "needs_port"]
@@ -82,6 +83,7 @@ class Ports:
         self._clock = clock
         self._spans: tuple[int, ...] = ()
         self._listed = False
+        self._warned = False
         self._spelling: commands.Spelling | None = None
         self._identities: dict[int, dict[str, Any]] = {}
 
@@ -114,6 +116,8 @@ class Ports:
             number = -1 if isinstance(port, bool) else operator.index(port)
         except TypeError:
             number = -1
+        if number < 1 and (number, number + self._offset) in self.known:  # see `_miscounted`
+            return number, number + self._offset
         if number < 0:
             if isinstance(port, str):
                 number_of = "a whole number from 1, without quotes"
@@ -153,10 +157,25 @@ class Ports:
         wrong = ", ".join(map(str, ports))
         spans = [port for port in ports if self._offset and port in self._spans]
         meant = ", ".join(f"span {span} is port {self.port_of(span)}" for span in spans)
+        counted = "a port is its" if self._miscounted else "ports as printed on the box:"
         return InvalidRequest(
             f"{self.where} has no port {wrong}; it has {str(self) or 'none'} "
-            f"(ports as printed on the box: span minus {self._offset}"
-            f"{'; ' + meant if meant else ''})"
+            f"({counted} span minus {self._offset}{'; ' + meant if meant else ''})"
+            f"{'; ' + self._miscounted if self._miscounted else ''}"
+        )
+
+    @property
+    def _miscounted(self) -> str:
+        """That the ports can't be those printed on the box, and what to do; "" when they can.
+
+        There is no port 0: where the span of one is listed, `span_offset` is another (WIRE §4).
+        """
+        first = min(self._spans, default=self._offset + 1)
+        if first > self._offset:
+            return ""
+        return (
+            f"it seems to count its spans from {first}, so that span_offset={first - 1} is meant, "
+            f"not {self._offset}: connect with that, and its ports are those printed on the box"
         )
 
     # -- what they say ---------------------------------------------------------------------------
@@ -170,6 +189,9 @@ class Ports:
             raise self._unread("`gsm show spans`", body, "lists no port")
         self._spans = tuple(status.span for status in statuses)
         self._listed = True
+        if self._miscounted and not self._warned:
+            self._warned = True
+            warn(f"{self.where} has the ports {self}: {self._miscounted}")
         return statuses
 
     async def up(self) -> list[tuple[int, int]]:

@@ -28,7 +28,7 @@ from neogate_lab.errors import (
 )
 from neogate_lab.link.clock import Clock
 from neogate_lab.link.connection import Connection
-from neogate_lab.link.ledger import Ledger, Row, append_unwaited
+from neogate_lab.link.ledger import Ledger, Row, append_or_log
 from neogate_lab.link.pool import SessionPool
 from neogate_lab.link.session import Session
 from neogate_lab.protocol import commands
@@ -101,8 +101,8 @@ class UssdDesk:
         self._clock = clock
         # Weak: a conversation that nobody holds any more gives its port back.
         self._taken: WeakValueDictionary[int, object] = WeakValueDictionary()
-        # Ports whose last USSD got no answer; True when the gateway itself said "timeout".
-        self._doubted: dict[int, bool] = {}
+        # Ports whose last USSD got no answer: the next one may be handed it.
+        self._doubted: set[int] = set()
         self._warned = False
         self._alone_until = float("-inf")
 
@@ -161,7 +161,7 @@ class UssdDesk:
                 began = self._clock.monotonic()
                 reply = await self._exchange(session, command, row, timeout, tell)
                 if port in self._doubted and reply.outcome != "timeout":
-                    del self._doubted[port]
+                    self._doubted.discard(port)
                     reply = replace(reply, doubtful=True)
                 row["latency_ms"] = 1000 * (self._clock.monotonic() - began)
         for name in ("outcome", "menu", "text", "dcs", "raw", "doubtful"):
@@ -217,7 +217,7 @@ class UssdDesk:
                 on_written=leaves,
             )
         except CommandRefused:  # answered, so nothing is left in the modem
-            self._record_unanswered(row, "refused", doubtful=False)
+            await self._record_unanswered(row, "refused", doubtful=False)
             raise
         except BaseException as error:
             if not written:  # it was still in line behind other questions
@@ -226,8 +226,8 @@ class UssdDesk:
                 (name for kind, name in _UNANSWERED.items() if isinstance(error, kind)),
                 "interrupted",
             )
-            self._doubted[port] = False
-            self._record_unanswered(row, outcome, doubtful=True)
+            self._doubted.add(port)
+            await self._record_unanswered(row, outcome, doubtful=True)
             raise
         try:
             reply = parse_ussd_reply(body, port=port, span=span, code=sent)
@@ -237,13 +237,16 @@ class UssdDesk:
                 port=port, span=span, code=sent, outcome="failed", raw=raw, doubtful=True
             )
         if reply.outcome == "timeout":
-            self._doubted[port] = True
+            self._doubted.add(port)
         return reply
 
-    def _record_unanswered(self, row: Row, outcome: str, *, doubtful: bool) -> None:
+    async def _record_unanswered(self, row: Row, outcome: str, *, doubtful: bool) -> None:
+        """On disk before the error is told, which a failing disk does not hide."""
         row = {**row, "outcome": outcome, "doubtful": doubtful}
         what = f"{self._where}: a USSD without an answer was not recorded"
-        append_unwaited(self._ledger, "ussd", row, what)
+        recorded = append_or_log(self._ledger, "ussd", row, what)
+        if outcome != "interrupted":  # the stop button waits for no disk
+            await asyncio.wrap_future(recorded)
 
     async def _until_ready(
         self,
@@ -263,10 +266,10 @@ class UssdDesk:
                 return None
             state = detail.state.upper()
             if "USSD" not in state:
-                # A port that was seen to end its USSD owes nothing; one that timed out and says
-                # READY may still hand a late answer to the next request.
-                if state and (was_busy or not self._doubted.get(port, False)):
-                    self._doubted.pop(port, None)
+                # A port that was seen to end its USSD owes nothing; one that says READY and gave
+                # no answer may still hand a late one to the next request.
+                if state and was_busy:
+                    self._doubted.discard(port)
                 return True if state else None
             if not was_busy:
                 logger.info("%s: port %d is busy with an earlier USSD", self._where, port)
@@ -341,7 +344,8 @@ class AsyncUssdSession:
         Parameters
         ----------
         text : str
-            ``[0-9*#+]+`` when no menu is open; else any one-line text without a double quote.
+            ``[0-9*#+]+`` when no menu is open; else any one-line text without a double quote, which
+            would end it, or a backslash, which the gateway's parser eats (WIRE §7).
         timeout : float
             Seconds that the network may take, and before that an earlier USSD of the port.
         progress : callable, optional

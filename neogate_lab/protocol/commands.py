@@ -193,7 +193,10 @@ def ussd_reply(span: int, answer: str, timeout: float = 30) -> str:
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in answer):
         raise InvalidRequest("the answer to a USSD menu is one line without control characters")
     if '"' in answer or "\\" in answer:
-        raise InvalidRequest("the answer to a USSD menu can't hold a double quote or a backslash")
+        raise InvalidRequest(
+            "the answer to a USSD menu can't hold a double quote or a backslash: the gateway's "
+            "parser would end it at the one and eat the other"
+        )
     return f'gsm send ussd {_span(span)} "{answer}" {_seconds(timeout)}'
 
 

@@ -42,6 +42,16 @@ def test_while_the_link_is_down_verbs_say_so_at_once() -> None:
         eventually(lambda: spans_again(gw) == 4)
 
 
+def test_whoever_learns_of_a_lost_link_finds_it_on_record() -> None:
+    with scripted() as double, connect(double) as gw:
+        for number in range(1, 6):
+            eventually(lambda: spans_again(gw) == 4)
+            double.script("gsm show spans", Reply(cut_at=10))
+            with pytest.raises(errors.ConnectionLost):
+                gw.spans()
+            assert gw.connections()["event"].tolist().count("lost") == number
+
+
 def test_a_reply_that_breaks_off_in_the_middle() -> None:
     with scripted() as double, connect(double) as gw:
         gw.spans()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from typing import Any
 
 import pytest
 
 from neogate_lab import errors
 
-from .gateway import Firmware, Port, Reply, awkward
+from .gateway import Firmware, Port, Reply, awkward, ussd_body
 from .support import by_span, connect, eventually, rows, scripted, spans_again
 from .variants import CALLED, PIN, TG200_PORTS, V3, V3_PORTS
 
@@ -210,6 +211,59 @@ def test_the_offset_between_port_and_span_is_a_setting() -> None:
         assert gw.spans()[["port", "span"]].to_numpy().tolist() == [[2, 2], [8, 8], [21, 21]]
         gw.send_sms("10086", "hi", port=8)
         assert [sms.span for sms in double.sms] == [8]
+
+
+FROM_ONE = tuple(
+    Port(span, "Power on, Up, Active,Standard", (f"Signal Quality (0,31): {span}", "State: READY"))
+    for span in (1, 2, 3)
+)
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_a_gateway_that_counts_its_spans_from_one(offset: int) -> None:
+    ports = [span - offset for span in (1, 2, 3)]
+    with scripted(ports=FROM_ONE) as double:
+        for span in (1, 2, 3):
+            double.ussd(span, "*1#", *[Reply(ussd_body(span, f"span {span}"))] * 3)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            gw = connect(double, span_offset=offset)
+        with gw:
+            hints = [str(one.message) for one in told]
+            assert len(hints) == offset  # with the right one there is nothing to warn of
+            assert all("span_offset=0 is meant" in hint for hint in hints)
+            for frame in (gw.spans(), gw.diagnostics(), gw.sample(), gw.ussd_all("*1#")):
+                assert frame["port"].tolist() == ports
+            assert gw.ussd_all("*1#", port=ports)["text"].tolist() == ["span 1", "span 2", "span 3"]
+            assert sorted(gw.balances("*1#")["port"]) == ports
+            sms = [{"to": "900", "text": f"n {n}", "port": "auto"} for n in range(3)]
+            assert sorted(gw.send_many(sms, progress=False)["port"]) == ports
+            first = ports[0]
+            assert gw.diagnostics(first)["signal"].tolist() == [1]
+            assert gw.send_sms("900", "to the first", port=first).status == "sent"
+            assert {sms.span for sms in double.sms if sms.text == "to the first"} == {1}
+            double.receive_sms("hello", span=1)
+            assert gw.wait_for_sms(port=first, since="1m").text == "hello"
+            with gw.survey(every="100ms", duration="200ms", progress=False) as survey:
+                survey.wait()
+                assert sorted(set(survey.frame()["port"])) == ports
+            # Whoever reads a port off the box is told of all that is there, and what to do.
+            with pytest.raises(errors.InvalidRequest) as caught:
+                gw.diagnostics(ports[-1] + 1)
+            words = str(caught.value)
+            assert f"has no port {ports[-1] + 1}; it has {first}-{ports[-1]}" in words
+            assert ("span_offset=0 is meant" in words) == bool(offset)
+            assert ("as printed on the box: span minus" in words) != bool(offset)
+
+
+@pytest.mark.parametrize("port", [0, -1])
+def test_no_port_below_one_where_none_is_listed(port: int) -> None:
+    with (
+        scripted(ports=FROM_ONE) as double,
+        connect(double, span_offset=0) as gw,
+        pytest.raises(errors.InvalidRequest),
+    ):
+        gw.diagnostics(port)
 
 
 def test_every_status_word_in_any_order() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import neogate_lab as ng
 from neogate_lab import errors
 
 from .gateway import Firmware, Reply, ScriptedGateway, ucs2_hex, ussd_body
@@ -273,3 +275,27 @@ def test_a_code_is_not_sent_again_when_its_connection_dies() -> None:
             gw.ussd("*1#", port=1)
         assert len(double.sends) == 1
         assert len(gw.spans()) == 4
+
+
+def test_a_port_without_an_answer_is_a_row_at_once(tmp_path: Path) -> None:
+    store = tmp_path / "lab.neogate"
+    with scripted() as double, connect(double, command_timeout=0.2, store=store) as gw:
+        gw.diagnostics()
+        for number in range(8):
+            code = f"*{number}#"
+            for span in (2, 5):
+                double.ussd(span, code, Reply(ussd_body(span, "5.50")))
+            double.ussd(3, code, *[Reply("No GSM running on span 3\nCommand failed.")] * 2)
+            double.ussd(4, code, Reply(swallow=True))
+            asked = gw.balances(code, port=[1, 2, 3, 4], timeout=0.1)
+            assert dict(zip(asked.port, asked.outcome, strict=True)) == {
+                1: "done",
+                2: "refused",
+                3: "no_answer",
+                4: "done",
+            }
+        other = ng.open_store(store)  # told is committed: whoever looks sees it
+        for number in range(8):
+            with pytest.raises(errors.CommandRefused):
+                gw.ussd(f"*{number}#", port=2)
+            assert len(other.ussd_log(code=f"*{number}#", port=2)) == 2

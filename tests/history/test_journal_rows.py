@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import queue
 import sqlite3
 import threading
+import time
 from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
@@ -231,3 +233,39 @@ def test_a_part_and_its_message_are_recorded_together_or_not_at_all(store: Store
     with pytest.raises(InvalidRequest, match="neither"):
         store.receive("lab", None, "g", None)
     assert store.message_parts().empty
+
+
+# -- a reader sees what this process was given before ----------------------------------------------
+def test_what_is_queued_is_written_before_it_is_read(store: Store) -> None:
+    live = store.live()
+    for number in range(1, 31):
+        store.append("signal", [measurement(number)])
+        assert len(store.signal()) == 2 * number - 1
+        store.append("signal", [measurement(number, port=2)])
+        assert len(live.refresh()) == 2 * number
+    store.append("signal", [measurement(0)])
+    assert store.table().count().execute() == 61
+
+
+def test_whoever_is_told_on_the_writers_thread_may_read(store: Store) -> None:
+    read: queue.SimpleQueue[int] = queue.SimpleQueue()
+    rows = store._writer.submit(lambda connection: time.sleep(0.1))
+    rows.add_done_callback(lambda done: read.put(len(store.signal())))
+    store.append("signal", [measurement()])
+    assert read.get(timeout=1) <= 1
+    assert len(store.signal()) == 1
+
+
+def test_a_reader_does_not_wait_for_a_disk_that_hangs(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neogate_lab.history.writer._SLICE_S", 0.02)
+    store.append("signal", [measurement()]).result()
+    hangs = threading.Event()
+    try:
+        store._writer.submit(lambda connection: hangs.wait(10))
+        store.append("signal", [measurement(1)])
+        assert len(store.signal()) == 1
+    finally:
+        hangs.set()
+    assert len(store.signal()) == 2

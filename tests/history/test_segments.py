@@ -161,7 +161,7 @@ def test_a_reader_goes_on_while_its_segments_are_merged(store: Store) -> None:
         store.append("signal", [measurement(60 * minute + s) for s in range(2)]).result()
         store.seal()
     whole = store.signal()
-    scan = iter(store._batches(store._select("signal", equals={})))
+    scan = iter(store._batches(store._select("signal")))
     first = next(scan)
     store.append("signal", [measurement(DAY), measurement(61)]).result()
     store.seal()

@@ -217,7 +217,9 @@ async def test_open_parts_that_grew_old_while_nobody_listened_are_told(world: Wo
 async def test_waiting_takes_the_next_message_that_fits(world: World) -> None:
     world.inbound.arrived(sms("earlier"))
     await turn()
-    waiting = asyncio.create_task(world.inbound.wait(lambda m: "l" in m.text, since=None))
+    waiting = asyncio.create_task(
+        world.inbound.wait(lambda m: "l" in m.text, since=None, timeout=5)
+    )
     await turn()
     world.inbound.arrived(sms("wrong"))
     world.inbound.arrived(sms("right, also l"))
@@ -230,7 +232,7 @@ async def test_waiting_since_a_time_also_takes_an_earlier_one(world: World) -> N
     world.inbound.arrived(sms("new"))
     await turn()
     since = world.clock.now() - timedelta(seconds=30)
-    assert (await world.inbound.wait(lambda m: True, since=since)).text == "new"
+    assert (await world.inbound.wait(lambda m: True, since=since, timeout=5)).text == "new"
 
 
 async def test_closing_commits_and_tells_what_has_arrived(world: World) -> None:
@@ -240,13 +242,13 @@ async def test_closing_commits_and_tells_what_has_arrived(world: World) -> None:
 
 
 async def test_closing_ends_every_wait(world: World) -> None:
-    waiting = asyncio.create_task(world.inbound.wait(lambda m: True, since=None))
+    waiting = asyncio.create_task(world.inbound.wait(lambda m: True, since=None, timeout=5))
     await turn()
     await world.inbound.close()
     with pytest.raises(GatewayClosed):
         await waiting
     with pytest.raises(GatewayClosed):
-        await world.inbound.wait(lambda m: True, since=None)
+        await world.inbound.wait(lambda m: True, since=None, timeout=5)
 
 
 async def test_closing_does_not_hang_on_a_dead_disk(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,6 +17,7 @@ from neogate_lab.errors import (
     InvalidRequest,
     NeogateWarning,
     NoAnswer,
+    StoreError,
 )
 from neogate_lab.link.async_gateway import AsyncGateway
 from neogate_lab.link.memory import MemoryLedger
@@ -430,6 +432,61 @@ async def test_what_was_sent_is_a_row_whatever_came_of_it() -> None:
         ]
 
 
+class HeldLedger(MemoryLedger):
+    """A disk that takes its time over USSD, and then fails or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[Future[list[int]]] = []
+
+    def append(self, table: str, rows: Any) -> Future[list[int]]:
+        done = super().append(table, rows)
+        if table != "ussd":
+            return done
+        self.held.append(Future())
+        return self.held[-1]
+
+
+@pytest.mark.parametrize(
+    ("said", "error"), [(None, NoAnswer), ("No GSM running on span 2\n", CommandRefused)]
+)
+@pytest.mark.parametrize("fails", [False, True])
+async def test_an_error_is_told_once_its_row_is_on_disk_or_can_not_be(
+    said: str | None, error: type[Exception], fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def script(port: Port) -> None:
+        port.answers = [said]
+
+    ledger = HeldLedger()
+    async with one_port(script, command_timeout=0.1, ledger=ledger) as (gw, _):
+        asked = asyncio.create_task(gw.ussd("*1#", port=1, timeout=0.1))
+        await eventually(lambda: ledger.held)
+        await turn()
+        assert not asked.done()
+        if fails:
+            ledger.held[0].set_exception(StoreError("the disk is full"))
+        else:
+            ledger.held[0].set_result([1])
+        with pytest.raises(error):
+            await asked
+    assert ("the disk is full" in caplog.text) == fails
+
+
+async def test_an_interrupt_waits_for_no_disk() -> None:
+    def script(port: Port) -> None:
+        port.answers = [None, reply("later")]
+
+    ledger = HeldLedger()
+    async with one_port(script, ledger=ledger) as (gw, port):
+        asked = asyncio.create_task(gw.ussd("*1#", port=1))
+        await eventually(lambda: "sent" in port.log)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert ledger.tables["ussd"][0]["outcome"] == "interrupted"
+        assert not ledger.held[0].done()
+
+
 async def test_a_session_that_nobody_holds_gives_its_port_back() -> None:
     def script(port: Port) -> None:
         port.answers = [reply("a menu", m=1), reply("mine")]
@@ -440,12 +497,38 @@ async def test_a_session_that_nobody_holds_gives_its_port_back() -> None:
         assert (await gw.ussd("*100#", port=1)).outcome == "done"
 
 
-async def test_a_silent_gateway_is_no_outcome_and_casts_doubt_on_the_next_reply() -> None:
+@pytest.mark.parametrize("state", ["", "READY"])
+async def test_a_silent_gateway_is_no_outcome_and_casts_doubt_on_the_next_reply(state: str) -> None:
     def script(port: Port) -> None:
-        port.states = [""] * 10
-        port.answers = [None, reply("of the first?")]
+        port.states = [state] * 10
+        port.answers = [None, reply("of the first?"), reply("clear")]
 
     async with one_port(script, command_timeout=0.2) as (gw, _):
         with pytest.raises(NoAnswer):
             await gw.ussd("*100#", port=1, timeout=0.1)
-        assert (await gw.ussd("*100#", port=1)).doubtful
+        replies = [await gw.ussd("*100#", port=1) for _ in range(2)]
+        assert [got.doubtful for got in replies] == [True, False]
+
+
+async def test_an_interrupt_casts_doubt_on_the_next_reply() -> None:
+    def script(port: Port) -> None:
+        port.answers = [None]
+
+    async with one_port(script) as (gw, port):
+        asked = asyncio.create_task(gw.ussd("*100#", port=1))
+        await eventually(lambda: "sent" in port.log)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        port.answers = [reply("of the first?"), reply("clear")]
+        replies = [await gw.ussd("*100#", port=1) for _ in range(2)]
+        assert [got.doubtful for got in replies] == [True, False]
+
+
+async def test_a_refusal_leaves_nothing_that_could_come_late() -> None:
+    def script(port: Port) -> None:
+        port.answers = ["No GSM running on span 2\n", reply("mine")]
+
+    async with one_port(script) as (gw, _):
+        with pytest.raises(CommandRefused):
+            await gw.ussd("*100#", port=1)
+        assert not (await gw.ussd("*100#", port=1)).doubtful

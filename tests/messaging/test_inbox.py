@@ -31,7 +31,8 @@ def test_waiting_since_a_time_sees_what_came_before_this_process(
     found = gw.wait_for_sms(sender="Bank", contains="code", port=1, since="1m", timeout=5)
     assert (found.code, found.complete, found.port) == ("4821", True, 1)
     assert found.row_id == gw.inbox().row_id[0]
-    for other in ({"since": None}, {"port": 2}, {"sender": "Else"}):
+    assert gw.wait_for_sms(since="1m", timeout=0).row_id == found.row_id
+    for other in ({"since": None}, {"since": None, "timeout": 0}, {"port": 2}, {"sender": "Else"}):
         with pytest.raises(NoAnswer):
             gw.wait_for_sms(**{"since": "1m", "timeout": 0.05, **other})
 
@@ -40,6 +41,8 @@ def test_the_oldest_that_fits_comes_first(sim: ng.SimulatedGateway, gw: ng.Gatew
     for number in range(3):
         sim.receive_sms(port=1, sender="900", text=f"n {number}")
     gw.wait_for_sms(contains="2", since="1m")
+    for _ in range(10):  # whatever is on record is looked at, with no time to wait for more
+        assert gw.wait_for_sms(since="1m", timeout=0).text == "n 0"
     assert gw.wait_for_sms(since="1m").text == "n 0"
 
 
