@@ -117,9 +117,11 @@ def resolve(
 def store_path(given: str | os.PathLike[str] | None, named: Iterable[str | None]) -> str:
     """Where to record: the path given, else the one that the profiles name, else the default.
 
+    An absolute path, so that one store is one whatever it is called; or ":memory:".
+
     Parameters
     ----------
-    given : path or None
+    given : path, ":memory:" or None
         The caller's.
     named : iterable of str or None
         What the profile of each gateway says.
@@ -136,7 +138,8 @@ def store_path(given: str | os.PathLike[str] | None, named: Iterable[str | None]
             "one: give store="
         )
     try:
-        return os.fspath(given or next(iter(stores), DEFAULT_STORE))
+        path = given or next(iter(stores), DEFAULT_STORE)
+        return path if path == ":memory:" else str(Path(path).expanduser().absolute())
     except TypeError:
         raise InvalidRequest(f"store must be a path or a Store, not {given!r}") from None
 

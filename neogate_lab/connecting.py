@@ -164,7 +164,7 @@ def connect(
         sms_budget=sms_budget,
         part_timeout=part_timeout,
         max_line=max_line,
-        record=None if record is None else Path(record).expanduser(),
+        record=_wire(record),
     )
     if not isinstance(store, Store):
         store = config.store_path(store, [endpoint.store])
@@ -353,8 +353,7 @@ def _resolved(
         address = {name: merged.pop(name, None) for name in ("target", "name", *_ADDRESS)}
         address["port"] = config.DEFAULT_PORT if address["port"] is None else address["port"]
         endpoint = config.resolve(**address, ask=ask)
-        if merged.get("record") is not None:
-            merged["record"] = Path(merged["record"]).expanduser()
+        merged["record"] = _wire(merged.get("record"))
         options = LinkOptions(**merged)
         where = f"{endpoint.host}:{endpoint.port}"
         name = endpoint.name or address_of(endpoint.host, endpoint.port)
@@ -369,6 +368,13 @@ def _resolved(
     if not found:
         raise InvalidRequest("connect_all() needs at least one gateway, and the list is empty")
     return found
+
+
+def _wire(record: str | os.PathLike[str] | None) -> Path | None:
+    try:
+        return None if record is None else Path(record).expanduser()
+    except TypeError:
+        raise InvalidRequest(f"record must be a path, not {record!r}") from None
 
 
 def _check_names(given: Iterable[str], what: str, never: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""One thread a process that runs what users and panels gave us, so that no loop waits for them."""
+"""The threads that run what users and panels gave us, so that neither a loop nor a panel waits."""
 
 from __future__ import annotations
 
@@ -14,22 +14,27 @@ __all__ = ["Dispatcher", "acquire"]
 logger = logging.getLogger(__name__)
 
 
-class Dispatcher:
-    """Calls what is submitted, one after the other; use `acquire` to get the process's one."""
+class _Line:
+    """A thread that calls what is submitted, one after the other."""
 
-    def __init__(self) -> None:
-        self._users = 0
-        self._pid = os.getpid()
-        self._ended = False  # `Thread.is_alive` can't be trusted after an interrupt, see LoopThread
+    def __init__(self, name: str) -> None:
+        self.ended = False  # `Thread.is_alive` can't be trusted after an interrupt, see LoopThread
         self._queue: queue.SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]] | None] = (
             queue.SimpleQueue()
         )
-        self._thread = threading.Thread(target=self._run, name="neogate-dispatcher", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, call: Callable[..., object], *args: Any) -> None:
-        """Have `call(*args)` run soon; its error is logged."""
+    def submit(self, call: Callable[..., object], args: tuple[Any, ...]) -> None:
         self._queue.put((call, args))
+
+    def end(self) -> None:
+        """End it after what was submitted."""
+        self._queue.put(None)
+
+    def join(self) -> None:
+        if not self.ended and threading.get_ident() != self._thread.ident:
+            self._thread.join(2.0)
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -39,12 +44,40 @@ class Dispatcher:
             except BaseException:  # also sys.exit(): the thread must outlive what it calls
                 logger.exception("a callback failed")
             del item, call, args  # an idle thread must not keep the last message alive
-        self._ended = True
+        self.ended = True
+
+
+class Dispatcher:
+    """Calls what is submitted, in two lines, each in its order; use `acquire` to get the one.
+
+    A user's handler may take minutes, as one that answers an SMS does; what panels and bars show
+    must not wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._users = 0
+        self._pid = os.getpid()
+        self._lines: list[_Line] = []
+        try:
+            for name in ("neogate-dispatcher", "neogate-panels"):
+                self._lines.append(_Line(name))
+        except BaseException:  # no more threads: then none is left behind either
+            for line in self._lines:
+                line.end()
+            raise
+
+    def submit(self, call: Callable[..., object], *args: Any) -> None:
+        """Have a user's `call(*args)` run soon; its error is logged."""
+        self._lines[0].submit(call, args)
+
+    def show(self, call: Callable[..., object], *args: Any) -> None:
+        """Have `call(*args)`, which is ours and short, run soon; its error is logged."""
+        self._lines[1].submit(call, args)
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs in this very process."""
-        return self._pid == os.getpid() and not self._ended
+        """Whether the threads run in this very process."""
+        return self._pid == os.getpid() and not any(line.ended for line in self._lines)
 
     def release(self, *, wait: bool = True) -> None:
         """Give it back; with its last user it runs what was submitted, and ends."""
@@ -55,9 +88,11 @@ class Dispatcher:
                 return
             if _shared is self:
                 _shared = None
-        self._queue.put(None)
-        if wait and self.alive and threading.get_ident() != self._thread.ident:
-            self._thread.join(2.0)
+        for line in self._lines:
+            line.end()
+        if wait and self._pid == os.getpid():
+            for line in self._lines:
+                line.join()
 
 
 _lock = threading.RLock()  # a signal handler may close a gateway within `acquire`

@@ -27,7 +27,7 @@ from neogate_lab.link.inbox import ReceivedSms
 from neogate_lab.link.loop_thread import LoopThread
 from neogate_lab.link.outbox import Progress, SmsResult
 from neogate_lab.link.ports import needs_port
-from neogate_lab.link.ussd import AsyncUssdSession, UssdTurn
+from neogate_lab.link.ussd import AsyncUssdSession, UssdProgress, UssdTurn
 from neogate_lab.protocol.records import SpanDetail, SpanStatus, UssdReply
 from neogate_lab.recorded import Recorded
 from neogate_lab.survey import Survey
@@ -280,6 +280,8 @@ class Gateway(Recorded):
 
     @_documented_as(AsyncGateway.on_sms)
     def on_sms(self, handler: SmsHandler, name: str | None = None, incomplete: bool = False) -> str:
+        if self.closed:
+            raise GatewayClosed(f"{self.name} was closed; connect again")
         if inspect.iscoroutinefunction(handler):
             raise InvalidRequest(
                 "on_sms() takes a plain function here; a coroutine function is for an AsyncGateway"
@@ -470,7 +472,7 @@ class Gateway(Recorded):
         make: Callable[[AsyncGateway], Coroutine[Any, Any, T]],
         then: Callable[[T | None, BaseException | None], object],
     ) -> None:
-        """Run a coroutine without waiting; `then(result, error)` is called on the dispatcher.
+        """Run a coroutine without waiting; `then(result, error)` is called on the panels' thread.
 
         Parameters
         ----------
@@ -479,18 +481,18 @@ class Gateway(Recorded):
         then : callable
             Called once, whatever happens; error is None, or what was raised.
         """
-        link, submit = self._link, self._dispatcher.submit
+        link, show = self._link, self._dispatcher.show
 
         async def work() -> T:
             return await make(link)
 
         def finished(task: asyncio.Task[T]) -> None:
             if task.cancelled():
-                submit(then, None, GatewayClosed(f"{link.name} was closed; connect again"))
+                show(then, None, GatewayClosed(f"{link.name} was closed; connect again"))
             elif error := task.exception():
-                submit(then, None, error)
+                show(then, None, error)
             else:
-                submit(then, task.result(), None)
+                show(then, task.result(), None)
 
         try:
             if self.closed:
@@ -499,17 +501,21 @@ class Gateway(Recorded):
         except GatewayClosed as error:
             then(None, error)  # here, since the dispatcher may have ended
 
+    def _check_sms(self, to: str, text: str, port: int) -> None:
+        """Raise `InvalidRequest` for an SMS that would be refused; waits for nothing."""
+        self._link.check_sms(to, text, port)
+
     def _call_later(self, callback: Callable[[], object]) -> None:
-        """Call `callback` on the dispatcher, without waiting; from any thread."""
-        self._dispatcher.submit(callback)
+        """Call `callback` on the panels' thread, without waiting; from any thread."""
+        self._dispatcher.show(callback)
 
     def _listen(self, callback: Callable[[ReceivedSms], object]) -> Callable[[], None]:
-        """Call `callback` on the dispatcher with every message once it is on disk, incomplete
+        """Call `callback` on the panels' thread with every message once it is on disk, incomplete
         ones too; returns its undoing.
         """
-        link, loop, submit = self._link, self._loop, self._dispatcher.submit
+        link, loop, show = self._link, self._loop, self._dispatcher.show
         undo: list[Callable[[], None]] = []
-        loop.post(lambda: undo.append(link.listen(lambda sms: submit(callback, sms))))
+        loop.post(lambda: undo.append(link.listen(lambda sms: show(callback, sms))))
 
         def stop() -> None:
             with contextlib.suppress(GatewayClosed):  # then nobody is told any more
@@ -554,8 +560,10 @@ class UssdSession:
             self._gateway._run(self._session.__aexit__())
 
     @_documented_as(AsyncUssdSession.send)
-    def send(self, text: str, *, timeout: float = 30) -> UssdReply:
-        return self._gateway._run(self._session.send(text, timeout=timeout))
+    def send(
+        self, text: str, *, timeout: float = 30, progress: UssdProgress | None = None
+    ) -> UssdReply:
+        return self._gateway._run(self._session.send(text, timeout=timeout, progress=progress))
 
     @_documented_as(AsyncUssdSession.transcript)
     def transcript(self) -> list[UssdTurn]:

@@ -115,6 +115,7 @@ class Recorded(ABC):
         progress: bool = True,
         **filters: Any,
     ) -> Path | str:
+        self._check_store()
         return self.store.export(
             path,
             table,
@@ -164,11 +165,14 @@ class Recorded(ABC):
         ------
         InvalidRequest
             Another suffix, a missing folder, an unknown level, or a filter that can't be read.
+        GatewayClosed
+            Its store was closed with it.
         StoreError
             The store can't be read or the file not be written.
         """
         from neogate_lab.analysis.report import write_report
 
+        self._check_store()
         return write_report(
             self.store,
             path,
@@ -182,6 +186,11 @@ class Recorded(ABC):
         )
 
     def _read(self, table: str, **filters: Any) -> pd.DataFrame:
+        self._check_store()
+        return self.store.frame(table, gateway=self.names, **filters)
+
+    def _check_store(self) -> None:
+        """Say where to read on when the store was closed with its gateway."""
         if self.closed and self._owned_store is not None:
             path = str(self.store.path)
             rest = (
@@ -190,6 +199,5 @@ class Recorded(ABC):
                 else "its store was a temporary one, and is gone"
             )
             raise GatewayClosed(f"{self.name} was closed; {rest}")
-        return self.store.frame(table, gateway=self.names, **filters)
 
     export.__doc__ = Store.export.__doc__

@@ -91,19 +91,19 @@ def send(
 ) -> list[SmsResult]:
     """Send a frame's messages with a bar; warn when an earlier call had sent them all."""
     bar = _BatchBar(len(messages)) if progress and not dry_run else None
-    submit = facade._dispatcher.submit
+    show = facade._dispatcher.show
     sending: Coroutine[Any, Any, list[SmsResult]] = facade._link.send_many(
         messages,
         dry_run=dry_run,
         retry_failed=retry_failed,
         batch=batch,
-        progress=None if bar is None else lambda number, sms: submit(bar.show, number, sms),
+        progress=None if bar is None else lambda number, sms: show(bar.show, number, sms),
     )
     try:
         results = facade._run(sending)
     finally:
         if bar is not None:
-            submit(bar.close)
+            show(bar.close)
     if messages and not dry_run and all(result.earlier for result in results):
         warn(
             "nothing was sent now: every SMS of this frame was taken up by an earlier call; to "

@@ -48,15 +48,15 @@ class _Progress:
     def show(self, done: int) -> None:
         """Move it."""
         if (bar := self._bar) is not None:
-            self._dispatcher.submit(bar.show, done, self.note)
+            self._dispatcher.show(bar.show, done, self.note)
 
     def close(self) -> None:
         """Leave it as it stands; one that did not come to its planned end says that it ended."""
         bar, self._bar = self._bar, None
         if bar is not None and self._survey is not None:
             if self._survey.done != self._survey.total:
-                self._dispatcher.submit(bar.show, self._survey.done, "ended")
-            self._dispatcher.submit(bar.close)
+                self._dispatcher.show(bar.show, self._survey.done, "ended")
+            self._dispatcher.show(bar.close)
 
 
 class Survey:

@@ -35,7 +35,7 @@ VERBS = (
 
 # What the facade needs but its users don't, or what it does in another way (`survey` returns a
 # handle with a progress bar, `send_many` takes a frame, `listen` calls back on another thread).
-PLUMBING = {"keep", "known_ports", "listen", "open", "port_of", "send_many", "survey"}
+PLUMBING = {"check_sms", "keep", "known_ports", "listen", "open", "port_of", "send_many", "survey"}
 
 # As the design promises them: a parameter may be added at the end, if it has a default.
 PROMISED = {

@@ -407,7 +407,7 @@ def test_a_panel_posts_without_waiting(gw: Gateway) -> None:
 
     gw._post(lambda link: link.spans(), then)
     ((result, error, thread),) = eventually(lambda: done)
-    assert (len(result), error, thread) == (4, None, "neogate-dispatcher")
+    assert (len(result), error, thread) == (4, None, "neogate-panels")
 
 
 def test_a_posted_failure_is_handed_over(gw: Gateway) -> None:
@@ -828,3 +828,43 @@ def test_a_message_of_an_unknown_port_is_kept_and_its_port_is_missing(
     frame = gw.inbox()
     assert frame.port.isna().all()
     assert str(frame.port.dtype) == "Int16"
+
+
+def test_a_slow_handler_holds_up_no_panel(sim: SimulatedGateway, gw: Gateway) -> None:
+    hold, shown = threading.Event(), threading.Event()
+    gw.on_sms(lambda sms: hold.wait(30), name="slow")
+    gw._listen(lambda sms: shown.set())
+    sim.receive_sms(port=1, sender="900", text="a")
+    assert shown.wait(10)
+    hold.set()
+
+
+def test_a_closed_gateway_takes_no_handler_and_writes_no_file(
+    sim: SimulatedGateway, tmp_path: Path
+) -> None:
+    gw = connect(sim)
+    gw.close()
+    with pytest.raises(ng.GatewayClosed, match="was closed; connect again"):
+        gw.on_sms(print)
+    for write in (gw.export, gw.report):
+        with pytest.raises(ng.GatewayClosed, match="was a temporary one, and is gone"):
+            write(tmp_path / "x.html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_store_is_one_whatever_it_is_called(
+    sim: SimulatedGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with connect(sim, store=tmp_path / "lab") as gw:
+        assert connect(sim, store="lab") is gw
+        assert connect(sim, store="./lab") is gw
+
+
+def test_what_is_no_path_or_name_is_told(sim: SimulatedGateway, gw: Gateway) -> None:
+    with pytest.raises(ng.InvalidRequest, match="record must be a path, not 5"):
+        connect(sim, record=5)
+    with pytest.raises(ng.InvalidRequest, match="name is text, not 5"):
+        gw.on_sms(print, name=5)  # type: ignore[arg-type]
+    with pytest.raises(ng.InvalidRequest, match=r"takes a store.* not int"):
+        ng.write_report(5, "x.html")  # type: ignore[arg-type]

@@ -191,7 +191,8 @@ def verdict(
     port : mapping
         Its row of `signal_summary`, with n_answered and n_registered of `availability`.
     outages : DataFrame
-        Its outages, as `joined` tells them.
+        Its outages, as `joined` tells them; with none of a port that was never registered, nobody
+        knows.
     until : Timestamp
         The port's last tick: how long an open outage lasts at least.
     labels : mapping
@@ -209,6 +210,14 @@ def verdict(
             "word": "not measured",
             "headline": f"Not measured: {unanswered(int(port['n']))}.",
             "text": "",
+        }
+    if not registered and outages.empty:
+        seen = float(port["median_dbm"])
+        return {
+            "word": "unclear",
+            "headline": "Up, but the gateway does not say whether it is registered"
+            + (f": median {negative(seen)} dBm." if seen == seen else "."),
+            "text": _unanswered(port),
         }
     if not registered:
         kinds = outages["kind"].value_counts()

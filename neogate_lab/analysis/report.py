@@ -32,18 +32,17 @@ from neogate_lab.history.parquet_files import package_version
 from neogate_lab.history.places import Place, locate
 from neogate_lab.history.redaction import LEVELS
 from neogate_lab.history.schema import SCHEMA_VERSION
-from neogate_lab.progress import Bar
+from neogate_lab.history.store import Store
+from neogate_lab.progress import PATIENCE, Bar
 from neogate_lab.times import Moment, moment
 from neogate_lab.words import ranges
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from neogate_lab.history.store import Store
 
 __all__ = ["write_report"]
 
-_PATIENCE = 2.0
 _DPI = 160
 _NARROWER = 0.87
 """Pictures as wide as a page: letters come out larger than on a screen's width."""
@@ -122,6 +121,11 @@ def write_report(
         The store can't be read or the file not be written; what was there before is untouched.
     """
     now = datetime.now(UTC)
+    if not isinstance(store, Store):
+        raise InvalidRequest(
+            "write_report() takes a store, as open_store(path) gives it, not "
+            f"{type(store).__name__}"
+        )
     place = _checked(path)
     if redact == "none":
         redact = None
@@ -136,7 +140,7 @@ def write_report(
     )
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="neogate-report-"))
-        bar = Bar(place.name, len(_SECTIONS) + 1, "step", delay=_PATIENCE, shown=progress)
+        bar = Bar(place.name, len(_SECTIONS) + 1, "step", delay=PATIENCE, shown=progress)
         stack.callback(bar.close)
         copies = Copies(store, Path(folder), asked)
         stack.callback(copies.close)
@@ -574,6 +578,8 @@ def _hours(data: Any, whose: str) -> _Picture:
 
 def _availability(copies: Copies) -> dict[str, Any]:
     out, seen = copies.outages, copies.registered
+    away = copies.runs[copies.runs["kind"] != "blind"][["gateway", "port"]].drop_duplicates()
+    never = seen[(seen["n_registered"] == 0) & (seen["n_answered"] > 0)]
     last = copies.ports.set_index(["gateway", "port"])["last"]
     rows = []
     for row in out.to_dict("records"):
@@ -612,7 +618,7 @@ def _availability(copies: Copies) -> dict[str, Any]:
         "strips": strips,
         "outages": rows[:_MOST_OUTAGES],
         "outages_total": len(rows),
-        "never_registered": int(((seen["n_registered"] == 0) & (seen["n_answered"] > 0)).sum()),
+        "never_registered": len(never.merge(away.astype({"gateway": "str"}))),
         "answered": bool((seen["n_answered"] > 0).any()),
         "outages_seconds": sum(row["seconds"] for row in rows),
     }

@@ -229,7 +229,8 @@ def availability(
     -------
     DataFrame
         A row a group, sorted: the columns of `by`, `time` if `every` is given, n, n_answered,
-        n_registered, measured (answered ÷ scheduled) and availability (registered ÷ answered).
+        n_registered, measured (answered ÷ scheduled) and availability (registered ÷ answered;
+        where the gateway does not say, it does not count as registered).
 
     Raises
     ------
@@ -256,7 +257,8 @@ def outages(data: Data) -> pd.DataFrame:
     DataFrame
         A row a run of ticks, sorted by gateway, port and start: gateway, port, start, end
         (exclusive; missing while open), seconds, kind. Measurements that failed and ticks that are
-        absent are of kind ``blind``.
+        absent are of kind ``blind``. A port that is up, and of which the gateway does not say
+        whether it is registered, is none.
 
     Raises
     ------
@@ -465,7 +467,7 @@ def _answer(
 
 
 def _kind(table: Any) -> Any:
-    """What a row says about its port: "" is registered."""
+    """What a row says about its port: "" is registered, or up and nothing said of a network."""
     import ibis
 
     state = ibis.coalesce(table.state, "").lower()
@@ -478,6 +480,7 @@ def _kind(table: Any) -> Any:
         (state.contains("power off") | state.contains("power down"), "power_off"),
         (state.contains("no sim") | state.contains("sim not"), "no_sim"),
         (table.registered.isnull() & ~ibis.coalesce(table.up, True), "down"),
+        (table.registered.isnull() & ibis.coalesce(table.up, False), ""),
         else_="not_registered",
     )
 

@@ -486,8 +486,12 @@ class AsyncGateway:
         Raises
         ------
         InvalidRequest
-            Not callable, or a lambda without a name.
+            Not callable, a lambda without a name, or a name that is no text.
+        GatewayClosed
+            Nothing will be received any more.
         """
+        if self._closed:
+            raise GatewayClosed(f"{self._where} was closed; connect again")
         return self._handlers.add(handler, name, incomplete)
 
     def off_sms(self, name: str) -> None:
@@ -553,6 +557,10 @@ class AsyncGateway:
         return await self._sms.send(
             to, text, port=port, wait=wait, timeout=timeout, key=key, progress=progress
         )
+
+    def check_sms(self, to: str, text: str, port: int) -> None:
+        """Raise what `send_sms` would raise of an SMS by itself, without asking the gateway."""
+        self._sms.check(to, text, port)
 
     async def send_many(
         self,

@@ -42,6 +42,8 @@ class Handlers:
                     "this handler has no name of its own (a lambda or a partial): give one as "
                     "on_sms(handler, name='...'), so that running the cell again replaces it"
                 )
+        if not isinstance(name, str):
+            raise InvalidRequest(f"a handler's name is text, not {name!r}")
         self._handlers[name] = (handler, incomplete)
         return name
 

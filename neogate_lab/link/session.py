@@ -75,6 +75,7 @@ class _Request:
     what: str
     answer: asyncio.Future[Packet]
     data: bytes = field(repr=False)
+    on_written: Callable[[], None] | None = None
     written: bool = False
     deadline: asyncio.TimerHandle | None = None
 
@@ -335,7 +336,14 @@ class Session(asyncio.Protocol):
             self._transport.abort()
 
     # -- requests --------------------------------------------------------------------------------
-    async def request(self, action: Action, *, timeout: float | None = None, what: str) -> Packet:
+    async def request(
+        self,
+        action: Action,
+        *,
+        timeout: float | None = None,
+        what: str,
+        on_written: Callable[[], None] | None = None,
+    ) -> Packet:
         """Send one action and return the packet that answers it.
 
         Parameters
@@ -346,6 +354,8 @@ class Session(asyncio.Protocol):
             Seconds from when it is at the head of the line; default `command_timeout`.
         what : str
             How error messages call it; never holds numbers or text.
+        on_written : callable, optional
+            Called on the loop when it is written; it may not raise.
 
         Raises
         ------
@@ -357,19 +367,34 @@ class Session(asyncio.Protocol):
         if not self.is_open:
             reason = self._reason or "it was closed"
             raise ConnectionLost(f"the connection to {self._where} is down: {reason}")
-        return await self._ask(action, self._command_timeout if timeout is None else timeout, what)
+        seconds = self._command_timeout if timeout is None else timeout
+        return await self._ask(action, seconds, what, on_written)
 
-    async def _ask(self, action: Action, timeout: float, what: str) -> Packet:
+    async def _ask(
+        self,
+        action: Action,
+        timeout: float,
+        what: str,
+        on_written: Callable[[], None] | None = None,
+    ) -> Packet:
         action_id = next(self._action_ids)
         data = encode(action, action_id)
-        request = _Request(action_id, timeout, what, self._loop.create_future(), data)
+        answer: asyncio.Future[Packet] = self._loop.create_future()
+        request = _Request(action_id, timeout, what, answer, data, on_written)
         self._line.append(request)
         if self.echoes_action_id:
             self._send(request)
         self._serve_head()
         return await request.answer
 
-    async def command(self, action: Action, *, timeout: float | None = None, what: str) -> bytes:
+    async def command(
+        self,
+        action: Action,
+        *,
+        timeout: float | None = None,
+        what: str,
+        on_written: Callable[[], None] | None = None,
+    ) -> bytes:
         """Run one CLI command, as `commands.cli` makes it, and return the body of its reply.
 
         Raises
@@ -380,7 +405,7 @@ class Session(asyncio.Protocol):
         NoAnswer, ConnectionLost
             As `request`.
         """
-        answer = await self.request(action, timeout=timeout, what=what)
+        answer = await self.request(action, timeout=timeout, what=what, on_written=on_written)
         if answer.body is None:
             if answer.get("Response").strip().lower() == "error":
                 self._refuse(what, answer.get("Message").strip())
@@ -402,6 +427,8 @@ class Session(asyncio.Protocol):
     def _send(self, request: _Request) -> None:
         request.written = True
         self._write(request.data)
+        if request.on_written is not None:
+            request.on_written()
 
     def _serve_head(self) -> None:
         """Start the clock of the request that the gateway works on now, given up or not.

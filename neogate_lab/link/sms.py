@@ -86,8 +86,8 @@ class SmsDesk:
             check_seconds("timeout", timeout, least=0)
         if not (key is None or (isinstance(key, str) and key)):
             raise InvalidRequest("key must be a text that is not empty")
-        port, span = self._ports.place(port)
-        self._check(span, to, text)
+        port, _ = self._ports.place(port)
+        self.check(to, text, port)
         # Whether the gateway answers is for the row to tell; a port that is not there is refused.
         with contextlib.suppress(CommandRefused, ConnectionLost, NoAnswer, ProtocolError):
             await self._ports.resolve(port)
@@ -149,7 +149,7 @@ class SmsDesk:
         def check(to: str, text: str, port: int | None) -> None:
             if port is not None and known and port not in known:
                 raise self._ports.missing([port])
-            self._check(self._ports.place(1 if port is None else port)[1], to, text)
+            self.check(to, text, 1 if port is None else port)
 
         drafts = batches.drafts(messages, check, batch)
         up: list[int] = []
@@ -165,7 +165,9 @@ class SmsDesk:
             for draft, port in zip(drafts, ports, strict=True)
         ]
 
-    def _check(self, span: int, to: str, text: str) -> None:
+    def check(self, to: str, text: str, port: int) -> None:
+        """Raise `InvalidRequest` for an SMS that can't be handed to the gateway; asks nobody."""
+        _, span = self._ports.place(port)
         line = commands.send_sms(span, to, text, new_id(), self._options.max_line)
         commands.cli(line, self._options.max_line)
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 from weakref import WeakValueDictionary
 
 from neogate_lab.errors import (
@@ -35,7 +36,7 @@ from neogate_lab.protocol.records import SpanDetail, UssdReply, parse_ussd_reply
 from neogate_lab.protocol.wire import Action
 from neogate_lab.warn import warn
 
-__all__ = ["AsyncUssdSession", "Caller", "UssdDesk", "UssdTurn"]
+__all__ = ["AsyncUssdSession", "Caller", "UssdDesk", "UssdProgress", "UssdStage", "UssdTurn"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,11 @@ POLL_SECONDS = 1.0
 """Between looks at a port that is still busy with an earlier USSD."""
 REFUSED_SECONDS = 600.0
 """For so long no second session is tried after one was refused."""
+
+UssdStage = Literal["busy", "sent"]
+"""What a USSD waits for: the port, which is busy with an earlier one, or once sent the network."""
+UssdProgress = Callable[[UssdStage], object]
+"""Called on the loop with every stage of a USSD; one that was never `sent` left nothing behind."""
 
 
 class Caller:
@@ -120,12 +126,27 @@ class UssdDesk:
             del self._taken[port]
 
     async def run(
-        self, command: Action, sent: str, *, port: int, span: int, timeout: float
+        self,
+        command: Action,
+        sent: str,
+        *,
+        port: int,
+        span: int,
+        timeout: float,
+        progress: UssdProgress | None = None,
     ) -> UssdReply:
         """Send a checked command on a port that the caller has taken; the reply is on disk."""
         _ = self._connection.session  # while the link is down: ConnectionLost at once
+
+        def tell(stage: UssdStage) -> None:
+            try:
+                if progress is not None:
+                    progress(stage)
+            except Exception:  # an onlooker must not keep the USSD from its end
+                logger.exception("%s: whoever follows a USSD failed", self._where)
+
         async with self._session() as session:
-            ready = await self._until_ready(session, port, span, timeout)
+            ready = await self._until_ready(session, port, span, timeout, tell)
             row = {
                 "time": self._clock.now(),
                 "gateway": self._gateway,
@@ -138,7 +159,7 @@ class UssdDesk:
                 row["latency_ms"] = None
             else:
                 began = self._clock.monotonic()
-                reply = await self._exchange(session, command, row, timeout)
+                reply = await self._exchange(session, command, row, timeout, tell)
                 if port in self._doubted and reply.outcome != "timeout":
                     self._doubted.discard(port)
                     reply = replace(reply, doubtful=True)
@@ -172,18 +193,35 @@ class UssdDesk:
         return [answer for answer in answers if isinstance(answer, UssdReply)]
 
     async def _exchange(
-        self, session: Session, command: Action, row: Row, timeout: float
+        self,
+        session: Session,
+        command: Action,
+        row: Row,
+        timeout: float,
+        tell: Callable[[UssdStage], None],
     ) -> UssdReply:
         """Send it and read the answer; what was sent and got none is a row as well."""
         port, span, sent = row["port"], row["span"], row["code"]
+        written = False
+
+        def leaves() -> None:
+            nonlocal written
+            written = True
+            tell("sent")
+
         try:
             body = await session.command(
-                command, timeout=timeout + self._command_timeout, what=f"the USSD on port {port}"
+                command,
+                timeout=timeout + self._command_timeout,
+                what=f"the USSD on port {port}",
+                on_written=leaves,
             )
         except CommandRefused:  # answered, so nothing is left in the modem
             await self._record_unanswered(row, "refused", doubtful=False)
             raise
         except BaseException as error:
+            if not written:  # it was still in line behind other questions
+                raise
             outcome = next(
                 (name for kind, name in _UNANSWERED.items() if isinstance(error, kind)),
                 "interrupted",
@@ -211,7 +249,12 @@ class UssdDesk:
             await asyncio.wrap_future(recorded)
 
     async def _until_ready(
-        self, session: Session, port: int, span: int, timeout: float
+        self,
+        session: Session,
+        port: int,
+        span: int,
+        timeout: float,
+        tell: Callable[[UssdStage], None],
     ) -> bool | None:
         """True when the port is free, False when it stays busy, None when it does not say."""
         deadline = self._clock.monotonic() + timeout
@@ -230,6 +273,7 @@ class UssdDesk:
                 return True if state else None
             if not was_busy:
                 logger.info("%s: port %d is busy with an earlier USSD", self._where, port)
+                tell("busy")
             was_busy = True
             left = deadline - self._clock.monotonic()
             if left <= 0:
@@ -292,7 +336,9 @@ class AsyncUssdSession:
         self._left = True
         self._desk.leave(self._port, self)
 
-    async def send(self, text: str, *, timeout: float = 30) -> UssdReply:
+    async def send(
+        self, text: str, *, timeout: float = 30, progress: UssdProgress | None = None
+    ) -> UssdReply:
         """Send a code, or an answer to the open menu.
 
         Parameters
@@ -301,7 +347,10 @@ class AsyncUssdSession:
             ``[0-9*#+]+`` when no menu is open; else any one-line text without a double quote, which
             would end it, or a backslash, which the gateway's parser eats (WIRE §7).
         timeout : float
-            Seconds that the network may take.
+            Seconds that the network may take, and before that an earlier USSD of the port.
+        progress : callable, optional
+            Called with ``"busy"`` if the port is still busy with an earlier USSD, and with
+            ``"sent"`` when the text leaves; until then giving up leaves nothing behind.
 
         Raises
         ------
@@ -322,6 +371,7 @@ class AsyncUssdSession:
             port=self._port,
             span=self._span,
             timeout=timeout,
+            progress=progress,
         )
         self._turns.append(UssdTurn(now, text, reply))
         return reply

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+from weakref import WeakKeyDictionary, WeakSet
 
 import ipywidgets as widgets
 
@@ -33,6 +35,9 @@ __all__ = ["ComposePanel"]
 
 PATIENCE = 30.0
 """Seconds after which the button comes back although nothing is known of the last SMS yet."""
+
+LOOK = 1.0
+"""Seconds between looks at what an SMS waits for."""
 
 HISTORY = 50
 
@@ -66,10 +71,40 @@ class _Entry:
     error: str = ""
 
 
+class _History:
+    """What a gateway's panels sent, oldest first; it outlives them, as what they sent does."""
+
+    def __init__(self) -> None:
+        self.entries: tuple[_Entry, ...] = ()
+        self._lock = threading.Lock()
+        self._panels: WeakSet[ComposePanel] = WeakSet()
+
+    def show_in(self, panel: ComposePanel) -> None:
+        """Have a panel show what was sent, and what becomes of it."""
+        with self._lock:
+            self._panels.add(panel)
+        with panel._lock:
+            panel._show_history()
+
+    def take(self, entry: _Entry) -> None:
+        """Keep what is known of an SMS now; called on the dispatcher only, with no other lock."""
+        with self._lock:
+            others = (earlier for earlier in self.entries if earlier.key != entry.key)
+            entries = sorted((*others, entry), key=lambda each: each.began)
+            self.entries = tuple(entries[-HISTORY:])
+            panels = list(self._panels)
+        for panel in panels:
+            panel._follow(entry)
+
+
+_histories: WeakKeyDictionary[Any, _History] = WeakKeyDictionary()
+
+
 class ComposePanel(PortPanel):
     """Write an SMS, see what it costs, send it and follow what becomes of it.
 
-    The history lists what this panel sent; everything is in `Gateway.outbox`.
+    The history lists what this gateway's panels sent since the kernel began; everything is in
+    `Gateway.outbox`.
 
     Parameters
     ----------
@@ -103,7 +138,6 @@ class ComposePanel(PortPanel):
                 f"confirm_above must be a whole number of segments, not {confirm_above!r}"
             )
         self._confirm_above = confirm_above
-        self._entries: dict[str, _Entry] = {}  # by key, oldest first
         self._latest = ""  # the key that the button and the message line belong to
         super().__init__(gw, port, unknown)
 
@@ -149,6 +183,14 @@ class ComposePanel(PortPanel):
         self.history = self._html("history")
         return [self.confirmation, self.history]
 
+    def _begin(self) -> None:
+        self._sent.show_in(self)
+        super()._begin()
+
+    @property
+    def _sent(self) -> _History:
+        return _histories.setdefault(self._gw, _History())
+
     def _instead(self) -> str:
         return "gw.send_sms(to, text, port=1) does without."
 
@@ -163,7 +205,8 @@ class ComposePanel(PortPanel):
         text = self.text_field.value
         cost = gsm.segment(text)
         room = cost.capacity * max(cost.count, 1)
-        warning = _warning(text, cost)
+        refusal = self._refusal()
+        warning = f"can't be sent: {refusal}" if refusal else _warning(text, cost)
         shown = f'<div class="neogate-text neogate-warn">{as_html(warning)}</div>'
         self.warning.value = shown if warning else ""
         self.counter.value = (
@@ -173,6 +216,21 @@ class ComposePanel(PortPanel):
             f"{cost.units} of {room}</div>"
         )
 
+    def _refusal(self) -> str:
+        """Why this text would be refused; "" if nothing is known against it."""
+        text, port = self.text_field.value, self.port_field.value or 1
+        number = self.to_field.value.strip()
+        if self._refused(number, "-", port):
+            number = "0"  # it is being typed; this is the shortest
+        return self._refused(number, text, port) if text else ""
+
+    def _refused(self, to: str, text: str, port: int) -> str:
+        try:
+            self._gw._check_sms(to, text, port)
+        except InvalidRequest as error:
+            return str(error)
+        return ""
+
     def _edited(self) -> None:
         self._count()
         if self._confirming:
@@ -180,6 +238,7 @@ class ComposePanel(PortPanel):
 
     # -- sending ---------------------------------------------------------------------------------
     def _send_or_confirm(self) -> None:
+        self._gw._check_sms(*self._written())
         count = gsm.segment(self.text_field.value).count
         if count <= self._confirm_above:
             self._send_sms()
@@ -190,6 +249,7 @@ class ComposePanel(PortPanel):
 
     def _confirmed(self) -> None:
         self._confirming = False
+        self._update_controls()
         if self._written() == self._asked_for:
             self._send_sms()
         else:  # the page's last letters came with the press: nobody has agreed to them yet
@@ -208,19 +268,19 @@ class ComposePanel(PortPanel):
         # A key ties the steps below to one SMS: asking again can only return it, never send it.
         key = f"panel-{uuid4().hex}"
         entry = _Entry(key, datetime.now(UTC), to, text, port, gsm.segment(text).count)
+        gw, sent = self._gw, self._sent
 
         async def send(link: AsyncGateway) -> SmsResult:
             return await link.send_sms(to, text, port=port, key=key, progress=told)
 
         def told(result: SmsResult) -> None:
-            self._later(lambda: self._take(entry, result))
+            known = replace(entry, status=result.status, error=result.error)
+            gw._call_later(lambda: sent.take(known))
 
         def ended(result: SmsResult | None, error: BaseException | None) -> None:
-            if result is None:
-                self._give_up(key, error)
-            else:
-                self._take(entry, result)
-                self._release(key)
+            self._release(key)
+            if key == self._latest and not self._retired and error is not None:
+                self._say_error(error)
 
         self._latest = key
         self._set_busy(True)
@@ -228,41 +288,50 @@ class ComposePanel(PortPanel):
         self._ask(send, ended)
         self._ask(lambda link: asyncio.sleep(PATIENCE), lambda *done: self._release(key))
 
-    def _take(self, entry: _Entry, result: SmsResult) -> None:
-        self._entries.setdefault(entry.key, entry)
-        self._show(entry.key, result.status, result.error)
-
     def _release(self, key: str) -> None:
         if key == self._latest and not self._retired:
             self._set_busy(False)
 
-    def _give_up(self, key: str, error: BaseException | None) -> None:
-        self._release(key)
-        if key == self._latest and not self._retired and error is not None:
-            self._say_error(error)
+    # -- what becomes of it ----------------------------------------------------------------------
+    def _follow(self, entry: _Entry) -> None:
+        with self._lock:
+            if self._retired:
+                return
+            if entry.key == self._latest:
+                self._say(*self._meaning(entry.status, entry.error))
+                if entry.status == "queued":
+                    self._hurry()
+            self._show_history()
 
-    def _show(self, key: str, status: str, error: str) -> None:
-        self._entries[key] = replace(self._entries[key], status=status, error=error)
-        if self._retired:
-            return
-        if key == self._latest:
-            tone, words = _MEANINGS.get(status, ("plain", ""))
-            if status == "queued" and self._gw.status != "connected":
-                words = self._gw.status
-            self._say(tone, status, words or error)
-        latest = list(reversed(self._entries.values()))[:HISTORY]
-        self.history.value = table(
-            ("Time", "Port", "To", "Segments", "Status", "Text"), [_row(entry) for entry in latest]
-        )
+    def _meaning(self, status: str, error: str = "") -> tuple[Tone, str, str]:
+        tone, words = _MEANINGS.get(status, ("plain", ""))
+        if status == "queued" and not self._is_up():
+            words = "waiting for the connection"
+        return tone, status, words or error
+
+    def _look(self) -> float:
+        """What a queued SMS waits for changes while nobody tells anything of it."""
+        pause = super()._look()
+        with self._lock:
+            if self._retired or self._said[1] != "queued":
+                return pause
+            self._say(*self._meaning("queued"))
+            return min(pause, LOOK)
+
+    def _show_history(self) -> None:
+        heads = ("Time (UTC)", "Port", "To", "Segments", "Status", "Text")
+        rows = [_row(entry) for entry in reversed(self._sent.entries)]
+        self.history.value = table(heads, rows) if rows else ""
 
 
 def _row(entry: _Entry) -> tuple[str, ...]:
+    why = f'<div style="min-width: 14em; white-space: normal">{as_html(entry.error)}</div>'
     return (
         clock_time(entry.began),
         str(entry.port),
         as_html(entry.to),
         str(entry.segments),
-        as_html(entry.status),
+        as_html(entry.status) + (why if entry.error else ""),
         as_html(entry.text),
     )
 

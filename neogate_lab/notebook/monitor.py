@@ -234,6 +234,7 @@ class SignalPanel(PortPanel):
     # -- looking, on a worker thread -------------------------------------------------------------
     def _look(self) -> float:
         """Show what is new; the seconds until the next look."""
+        self._ask_again_if_up()
         window, port = self.window_field.value, self.port_field.value or ALL
         live = self._live
         if live is None or window != self._live_window:

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import ipywidgets as widgets
@@ -19,6 +19,7 @@ import traitlets
 
 from neogate_lab.errors import GatewayClosed, InvalidRequest, NeogateError
 from neogate_lab.notebook import front
+from neogate_lab.words import ranges
 
 if TYPE_CHECKING:
     from neogate_lab.gateway import Gateway
@@ -94,8 +95,8 @@ def _cell() -> tuple[str, str]:
 
 
 def clock_time(when: datetime) -> str:
-    """Hours, minutes and seconds in the kernel's zone."""
-    return when.astimezone().strftime("%H:%M:%S")
+    """Hours, minutes and seconds in UTC, as everywhere else in the package."""
+    return when.astimezone(UTC).strftime("%H:%M:%S")
 
 
 def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -168,7 +169,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
     Raises
     ------
     InvalidRequest
-        An unknown keyword, no gateway, or no port number.
+        An unknown keyword, no gateway, or no port of it.
     """
 
     title = ""
@@ -193,6 +194,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]
             )
         if port is not None and (isinstance(port, bool) or not isinstance(port, int)):
             raise InvalidRequest(f"port must be a whole number from 1, not {port!r}")
+        if port is not None and gw.ports and port not in gw.ports:
+            raise InvalidRequest(f"{gw.name} has no port {port}; it has {ranges(gw.ports)}")
         self._gw = gw
         self._lock = threading.RLock()
         self._busy = False

@@ -26,8 +26,12 @@ from neogate_lab.notebook.ports import PortPanel
 if TYPE_CHECKING:
     from neogate_lab.gateway import Gateway
     from neogate_lab.link.async_gateway import AsyncGateway
-    from neogate_lab.link.ussd import AsyncUssdSession
+    from neogate_lab.link.ussd import AsyncUssdSession, UssdProgress, UssdStage
     from neogate_lab.protocol.records import UssdReply
+
+    _Exchange = Callable[
+        [AsyncGateway, UssdProgress], Coroutine[Any, Any, tuple[AsyncUssdSession, UssdReply]]
+    ]
 
 __all__ = ["UssdPanel"]
 
@@ -39,6 +43,7 @@ TURNS = 100
 PRESETS = ("*100#", "*101#", "*102#", "*111#")
 """Where many operators tell the balance or begin their menu."""
 
+_UNSENT = "nothing was sent: it still waited for the port"
 _STOPPED = (
     "the code was sent, and a USSD can't be cancelled: the port stays busy until the network "
     "answers or gives up, and a late answer is lost"
@@ -115,6 +120,7 @@ class UssdPanel(PortPanel):
         self._waiting: asyncio.Task[tuple[AsyncUssdSession, UssdReply]] | None = None
         self._stopping = False
         self._session: AsyncUssdSession | None = None
+        self._question: UssdReply | None = None  # of the menu that is open
         self._turns: list[_Turn] = []
         super().__init__(gw, port, unknown)
 
@@ -202,13 +208,15 @@ class UssdPanel(PortPanel):
     def _dial(self) -> None:
         code, port, earlier = self.code_field.value.strip(), self._chosen_port(), self._session
 
-        async def dial(link: AsyncGateway) -> tuple[AsyncUssdSession, UssdReply]:
+        async def dial(
+            link: AsyncGateway, told: UssdProgress
+        ) -> tuple[AsyncUssdSession, UssdReply]:
             session = link.ussd_session(port)
             if earlier is not None:
                 earlier.close()
             try:
                 session.open()
-                return session, await _say_in(session, code)
+                return session, await _say_in(session, code, told)
             except InvalidRequest:
                 session.close()
                 if earlier is not None:  # nothing was sent, so its menu is still there
@@ -225,21 +233,23 @@ class UssdPanel(PortPanel):
         if session is None:
             raise InvalidRequest("no menu is open: dial a code first")
 
-        async def answer(link: AsyncGateway) -> tuple[AsyncUssdSession, UssdReply]:
-            return session, await _say_in(session, text)
+        async def answer(
+            link: AsyncGateway, told: UssdProgress
+        ) -> tuple[AsyncUssdSession, UssdReply]:
+            return session, await _say_in(session, text, told)
 
         self._exchange(answer, text, port)
 
-    def _exchange(
-        self,
-        make: Callable[[AsyncGateway], Coroutine[Any, Any, tuple[AsyncUssdSession, UssdReply]]],
-        sent: str,
-        port: int,
-    ) -> None:
+    def _exchange(self, make: _Exchange, sent: str, port: int) -> None:
         began = datetime.now(UTC)
+        stages: list[UssdStage] = []
+
+        def told(stage: UssdStage) -> None:
+            stages.append(stage)
+            self._later(lambda: self._say_stage(stage))
 
         async def stoppable(link: AsyncGateway) -> tuple[AsyncUssdSession, UssdReply] | None:
-            self._waiting = waiting = asyncio.ensure_future(make(link))
+            self._waiting = waiting = asyncio.ensure_future(make(link, told))
             self._later(self._update_controls)
             try:
                 return await waiting
@@ -252,7 +262,7 @@ class UssdPanel(PortPanel):
         def then(
             result: tuple[AsyncUssdSession, UssdReply] | None, error: BaseException | None
         ) -> None:
-            stopped = result is None and error is None
+            stopped = "stopped" if "sent" in stages else "not sent"
             self._waiting, self._stopping = None, False
             if result is not None:
                 session, reply = result
@@ -264,23 +274,33 @@ class UssdPanel(PortPanel):
                 )
             elif not isinstance(error, InvalidRequest):
                 self._session = None
-                self._turns.append(_Turn(began, port, sent, "stopped" if stopped else "error"))
+                self._turns.append(_Turn(began, port, sent, "error" if error else stopped))
             if self._retired:
                 self._give_port_back()
                 return
             if result is not None:
                 self._show(result[1])
-            elif error is not None:
-                self._say_error(error)
             else:
-                self._say("plain", "stopped waiting", _STOPPED)
-                self._show_choices({})
+                if error is not None:
+                    self._say_error(error)
+                else:
+                    self._say("plain", "stopped waiting", _STOPPED if "sent" in stages else _UNSENT)
+                self._show_answer(self._question if self._session is not None else None)
             self._show_transcript()
             self._set_busy(False)
 
         self._set_busy(True)
-        self._say("busy", "waiting", f"for the network, up to {TIMEOUT:g} s")
+        self._show_answer(None)  # it would seem to belong to what is sent now, perhaps elsewhere
+        self._say("busy", "waiting", "for the port")
         self._ask(stoppable, then)
+
+    def _say_stage(self, stage: UssdStage) -> None:
+        words = {
+            "busy": "for the port, which is still busy with an earlier USSD",
+            "sent": f"for the network, up to {TIMEOUT:g} s",
+        }
+        if not self._retired:
+            self._say("busy", "waiting", words[stage])
 
     def _stop_waiting(self) -> None:
         self._stopping = True
@@ -321,10 +341,15 @@ class UssdPanel(PortPanel):
         if reply.doubtful:
             tone, words = "bad", "this may be the late answer to an earlier code"
         self._say(tone, status, words)
-        shown = f'<div class="neogate-text neogate-answer">{as_html(reply.text)}</div>'
-        self.answer.value = shown if reply.text else ""
         self.reply_field.value = ""
-        self._show_choices(reply.choices if reply.menu else {})
+        self._question = reply
+        self._show_answer(reply)
+
+    def _show_answer(self, reply: UssdReply | None) -> None:
+        text = "" if reply is None else reply.text
+        shown = f'<div class="neogate-text neogate-answer">{as_html(text)}</div>'
+        self.answer.value = shown if text else ""
+        self._show_choices(reply.choices if reply is not None and reply.menu else {})
 
     def _show_choices(self, choices: dict[str, str]) -> None:
         earlier = self.choices.children
@@ -344,7 +369,7 @@ class UssdPanel(PortPanel):
 
     def _show_transcript(self) -> None:
         self.transcript.value = table(
-            ("Time", "Port", "Sent", "Outcome", "Answer"),
+            ("Time (UTC)", "Port", "Sent", "Outcome", "Answer"),
             [
                 (
                     clock_time(turn.time),
@@ -368,10 +393,10 @@ def _named(presets: Iterable[str] | Mapping[str, str]) -> dict[str, str]:
     return named
 
 
-async def _say_in(session: AsyncUssdSession, text: str) -> UssdReply:
+async def _say_in(session: AsyncUssdSession, text: str, told: UssdProgress) -> UssdReply:
     """One exchange; the port is kept only while a menu is open."""
     try:
-        reply = await session.send(text, timeout=TIMEOUT)
+        reply = await session.send(text, timeout=TIMEOUT, progress=told)
     except InvalidRequest:
         raise
     except BaseException:

@@ -514,6 +514,11 @@ def test_an_empty_store_gives_a_report_that_says_so(tmp_path):
             id="never registered",
         ),
         pytest.param(
+            [row(10 * t, registered=None, network="") for t in range(9)],
+            "Up, but the gateway does not say whether it is registered: median −83 dBm.",
+            id="up, and no more is said",
+        ),
+        pytest.param(
             [row(10 * t, port=p) for t in range(4) for p in range(1, 33)],
             "port 32",
             id="32 ports",

@@ -352,6 +352,12 @@ def test_an_outage_that_goes_on_is_open():
     assert listed([row(0), away(10), away(20)]) == [(1, 10, None, "not_registered")]
 
 
+def test_a_port_that_is_up_and_says_no_more_has_no_outage():
+    untold = {"registered": None, "network": ""}
+    rows = [row(0, **untold), row(10, **untold), row(20, up=False, **untold), row(30, **untold)]
+    assert listed(rows) == [(1, 20, 10, "down")]
+
+
 def test_kinds_of_outages_follow_one_another():
     rows = [
         away(0, state="Power off"),

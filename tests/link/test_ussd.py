@@ -291,6 +291,81 @@ async def test_a_port_that_stays_busy_is_told_as_busy_and_nothing_is_sent(
         assert "sent" not in port.log
 
 
+async def test_it_is_told_what_a_ussd_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neogate_lab.link.ussd.POLL_SECONDS", 0.01)
+
+    def script(port: Port) -> None:
+        port.states = ["USSD SENDING", "USSD SENDING", "READY", "READY"]
+        port.answers = [reply("a menu", m=1), reply("ok")]
+
+    async with one_port(script) as (gw, port), gw.ussd_session(1) as session:
+        told: list[str] = []
+        await session.send("*100#", progress=lambda stage: told.append(f"{stage} {port.log[-1]}"))
+        assert told == ["busy USSD SENDING", "sent READY"]
+        await session.send("1", progress=lambda stage: 1 / 0)  # what fails there fails alone
+        assert port.log[-2:] == ["READY", "sent"]
+
+
+async def test_one_that_is_given_up_before_it_was_sent_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("neogate_lab.link.ussd.POLL_SECONDS", 0.01)
+
+    def script(port: Port) -> None:
+        port.states = ["USSD SENDING"] * 1000
+
+    async with one_port(script) as (gw, port), gw.ussd_session(1) as session:
+        told: list[str] = []
+        running = asyncio.create_task(session.send("*100#", progress=told.append))
+        await eventually(lambda: told)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert told == ["busy"]
+        assert "sent" not in port.log
+        assert "ussd" not in gw._ledger.tables
+        port.states = ["READY"]
+        assert not (await session.send("*100#")).doubtful
+
+
+async def test_nor_does_one_that_waited_in_line_behind_a_question() -> None:
+    # Without a second session, at a gateway that echoes no ActionID.
+    peers: list[Peer] = []
+
+    async def serve(listener: Listening) -> None:
+        while True:
+            peer = await listener._peers.get()
+            await peer.hear_login(echo=False)
+            peers.append(peer)
+            await peer.action()
+            peer.say(follows({}, "GSM span 2: Power on, Up, Active, Standard\n"))
+
+    async with listening() as listener:
+        serving = asyncio.create_task(serve(listener))
+        async with AsyncGateway(
+            "127.0.0.1", port=listener.port, username="a", password="b", command_timeout=5
+        ) as gw:
+            gw._ussd._alone_until = float("inf")
+            told: list[str] = []
+            session = gw.ussd_session(1)
+            running = asyncio.create_task(session.send("*100#", progress=told.append))
+            assert "span" in (await peers[0].action())["command"]
+            question = asyncio.create_task(gw.command("gsm show spans"))
+            await turn()
+            peers[0].say(follows({}, "State: READY\n"))
+            assert (await peers[0].action())["command"] == "gsm show spans"
+            await turn()
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            assert told == []
+            assert "ussd" not in gw._ledger.tables
+            peers[0].say(follows({}, "GSM span 2: Power on, Up, Active, Standard\n"))
+            await question
+            serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
 @pytest.mark.parametrize("state", ["SMS SENDING", "CALL ACTIVE", "NET REQ"])
 async def test_other_states_do_not_hold_a_ussd_up(state: str) -> None:
     def script(port: Port) -> None:

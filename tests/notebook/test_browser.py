@@ -251,7 +251,7 @@ def test_messages_arrive_and_the_plot_moves_also_after_interrupt_restart_and_rer
         write_notebook(lab.work / "live.ipynb", *cells, SLEEP_ONCE)
         open_notebook(visit, lab, "live.ipynb")
         run_all(visit)
-        visit.eventually((lab.work / "slept").exists)
+        visit.until((lab.work / "slept").exists)
         # What arrives is shown although the kernel is busy.
         expect(page.locator(".neogate-inbox-count")).to_contain_text("no messages")
         sim.receive_sms(port=1, sender="Bank", text="while it slept")
@@ -362,4 +362,4 @@ def test_the_gateway_is_told_goodbye_when_a_page_closes(
         visit.page.goto(board.address)
         expect(visit.page.locator(".neogate-dashboard-connection")).to_contain_text("connected")
         visit.page.goto("about:blank")
-        visit.eventually(lambda: not sim.sessions)
+        visit.until(lambda: not sim.sessions)

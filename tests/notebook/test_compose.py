@@ -66,7 +66,13 @@ def test_a_failure_is_shown_in_words(gw: ng.Gateway, sim: ng.SimulatedGateway) -
     panel.send_button.click()
     eventually(lambda: "<bdi>failed</bdi>" in panel.status_line.value)
     assert "the gateway reported that sending failed" in panel.status_line.value
-    assert "<td><bdi>failed</bdi></td>" in panel.history.value
+    eventually(lambda: not panel.send_button.disabled)
+    sim.set_send_outcome(outcome="sent")
+    panel.send_button.click()
+    eventually(lambda: "<td><bdi>sent</bdi></td>" in panel.history.value)
+    assert ">Time (UTC)</th>" in panel.history.value
+    assert "<bdi>failed</bdi>" in panel.history.value
+    assert "<bdi>the gateway reported that sending failed</bdi>" in panel.history.value
 
 
 @pytest.mark.parametrize(
@@ -123,8 +129,50 @@ def test_a_late_report_still_reaches_the_history(
     eventually(lambda: "<td><bdi>sent</bdi></td><td><bdi>second</bdi></td>" in panel.history.value)
     line = panel.status_line.value
     sim.report_sms(sim.sent[0].id, accepted=False)
-    eventually(lambda: "<td><bdi>failed</bdi></td><td><bdi>first</bdi></td>" in panel.history.value)
+    eventually(lambda: "<bdi>failed</bdi>" in panel.history.value)
+    assert "sending failed</bdi></div></td><td><bdi>first</bdi></td>" in panel.history.value
     assert panel.status_line.value == line  # which belongs to the latest SMS
+
+
+def test_a_panel_made_again_shows_what_was_sent_and_follows_it(
+    gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    first = written(gw, "first")
+    first.send_button.click()
+    eventually(lambda: "<td><bdi>sent</bdi></td><td><bdi>first</bdi></td>" in first.history.value)
+    eventually(lambda: not first.send_button.disabled)
+    sim.set_send_outcome(outcome="never")
+    first.text_field.value = "second"
+    first.send_button.click()
+    eventually(
+        lambda: "<td><bdi>written</bdi></td><td><bdi>second</bdi></td>" in first.history.value
+    )
+    again = ng.ComposePanel(gw, port=1)
+    assert again.history.value == first.history.value
+    sim.report_sms(sim.sent[1].id)
+    eventually(lambda: "<td><bdi>sent</bdi></td><td><bdi>second</bdi></td>" in again.history.value)
+    assert "<td><bdi>sent</bdi></td><td><bdi>first</bdi></td>" in again.history.value
+    assert again.status_line.value == ""  # which belongs to what it sends itself
+    with ng.demo() as other:
+        assert ng.ComposePanel(other).history.value == ""
+
+
+def test_the_history_has_a_bound_and_its_oldest_do_not_come_back(
+    gw: ng.Gateway, sim: ng.SimulatedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose, "HISTORY", 2)
+    monkeypatch.setattr(compose, "PATIENCE", 0.1)
+    sim.set_send_outcome(outcome="never", times=1)
+    panel = written(gw)
+    for text in ("first", "second", "third"):
+        panel.text_field.value = text
+        panel.send_button.click()
+        eventually(lambda: not panel.send_button.disabled)
+    eventually(lambda: panel.history.value.count("<bdi>sent</bdi>") == 2)
+    sim.report_sms(sim.sent[0].id)
+    eventually(lambda: list(gw.outbox().status) == ["sent"] * 3)
+    assert "first" not in panel.history.value
+    assert panel.history.value.count("<bdi>sent</bdi>") == 2
 
 
 def test_no_report_at_all_is_unknown(connect: Connect, sim: ng.SimulatedGateway) -> None:
@@ -146,6 +194,25 @@ def test_a_closed_gateway_hides_no_outcome(connect: Connect, sim: ng.SimulatedGa
     assert "look before sending again" in panel.status_line.value
 
 
+def test_what_a_queued_sms_waits_for_is_told(
+    connect: Connect, sim: ng.SimulatedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose, "LOOK", 0.05)
+    gateway = connect(sms_interval=3600.0)
+    panel = written(gateway)
+    panel.send_button.click()
+    eventually(lambda: "<bdi>sent</bdi>" in panel.status_line.value and not panel._busy)
+    panel.send_button.click()
+    eventually(lambda: "waiting for its turn on the port" in panel.status_line.value)
+    sim.refuse_logins()
+    sim.drop_connections()
+    eventually(lambda: "waiting for the connection" in panel.status_line.value)
+    sim.accept_logins()
+    gateway.reconnect()
+    eventually(lambda: "waiting for its turn on the port" in panel.status_line.value)
+    assert len(sim.sent) == 1
+
+
 def test_a_link_that_is_down_is_told(connect: Connect, sim: ng.SimulatedGateway) -> None:
     gateway = connect()
     panel = written(gateway)
@@ -154,7 +221,8 @@ def test_a_link_that_is_down_is_told(connect: Connect, sim: ng.SimulatedGateway)
     eventually(lambda: gateway.status != "connected")
     panel.send_button.click()
     eventually(lambda: "<bdi>queued</bdi>" in panel.status_line.value)
-    assert "down" in panel.status_line.value
+    assert "waiting for the connection" in panel.status_line.value
+    assert "next attempt" not in panel.status_line.value
     sim.accept_logins()
     gateway.reconnect()
     eventually(lambda: "<bdi>sent</bdi>" in panel.status_line.value)
@@ -195,6 +263,38 @@ def test_what_makes_it_dear_is_told_before(text: str, warning: str, gw: ng.Gatew
     shown = written(gw, text).warning.value
     assert warning in shown
     assert bool(warning) == ("neogate-warn" in shown)
+
+
+@pytest.mark.parametrize(
+    ("to", "text", "words"),
+    [
+        ("+79261234567", "я" * 600, "the text has 1200 bytes in UTF-8, and the gateway takes 1024"),
+        ("", "я" * 600, "the text has 1200 bytes in UTF-8, and the gateway takes 1024"),
+        ("+79261234567", " " * 340, "Shorten it by 58 encoded characters"),
+        ("7926 ", " " * 340, "Shorten it by "),
+        ("+79261234567", "half a \ud83d", "half a surrogate pair"),
+    ],
+)
+def test_what_would_be_refused_is_told_while_it_is_written_and_not_asked_about(
+    to: str, text: str, words: str, gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    panel = written(gw, text, to)
+    assert "can&#x27;t be sent: " in panel.warning.value
+    assert words in panel.warning.value
+    assert "charged" not in panel.warning.value
+    panel.send_button.click()
+    assert "error:" in panel.status_line.value
+    assert "Send it?" not in panel.status_line.value
+    assert panel.confirmation.layout.display == "none"
+    panel.text_field.value = "hello"
+    assert panel.warning.value == ""
+
+
+def test_what_fits_with_a_short_number_only_is_told_with_the_long_one(gw: ng.Gateway) -> None:
+    panel = written(gw, "a" * 960, "1")
+    assert "charged as 7 SMS" in panel.warning.value
+    panel.to_field.value = "1" * 15
+    assert "Shorten it by" in panel.warning.value
 
 
 def test_many_segments_are_sent_only_after_a_second_press(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gc
 import itertools
+import threading
+import time
+from datetime import UTC, datetime
 
 import ipywidgets as widgets
 import pytest
 
 import neogate_lab as ng
 from neogate_lab.notebook import panel as panel_module
-from neogate_lab.notebook.panel import Panel, as_html
+from neogate_lab.notebook.panel import Panel, as_html, clock_time
 from tests.support import eventually
 
 PANELS = [ng.ComposePanel, ng.UssdPanel]
@@ -46,10 +49,19 @@ def test_the_port_asked_for_is_chosen(gw: ng.Gateway) -> None:
     assert panel.port_field.value == 3
 
 
-def test_a_port_that_does_not_exist_is_named_with_those_that_do(gw: ng.Gateway) -> None:
-    panel = ng.ComposePanel(gw, port=9)
+def test_a_port_that_does_not_exist_is_named_with_those_that_do(
+    gw: ng.Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as unknown:
+        unknown.setattr(ng.Gateway, "ports", [])
+        panel = ng.ComposePanel(gw, port=9)
     eventually(lambda: "lab has no port 9; it has 1, 2, 3, 4" in panel.status_line.value)
-    assert panel.port_field.value == 1
+    assert panel.port_field.value is None
+    panel.to_field.value, panel.text_field.value = "+79001", "x"
+    panel.send_button.click()
+    assert "choose one in the list" in panel.status_line.value
+    with pytest.raises(ng.InvalidRequest, match="lab has no port 9; it has 1-4"):
+        ng.ComposePanel(gw, port=9)  # now that they are known
 
 
 def test_ports_that_could_not_be_asked_for_can_be_asked_for_again(
@@ -61,7 +73,7 @@ def test_ports_that_could_not_be_asked_for_can_be_asked_for_again(
     panel = ng.ComposePanel(gw)
     eventually(lambda: "error:" in panel.status_line.value)
     panel.send_button.click()
-    assert "the ports are not known yet" in panel.status_line.value
+    assert "the ports are not known yet: press Refresh" in panel.status_line.value
     sim.accept_logins()
 
     def press_until_known() -> bool:
@@ -237,12 +249,12 @@ def test_a_press_waits_for_what_was_typed_before_it(
 def test_more_than_was_agreed_to_is_not_sent(
     typing: ng.ComposePanel, sim: ng.SimulatedGateway
 ) -> None:
-    answer(typing, typing.asked, Text="a" * 1500)
+    answer(typing, typing.asked, Text="a" * 600)
     press_on_the_page(typing.send_button)
     answer(typing, typing.asked)
     assert "Send it?" in typing.status_line.value
     press_on_the_page(typing.confirm_button)
-    answer(typing, typing.asked, Text="a" * 3000)  # the last letters come with the answer
+    answer(typing, typing.asked, Text="a" * 700)  # the last letters come with the answer
     assert not typing._busy
     assert sim.sent == []
 
@@ -340,6 +352,18 @@ def test_a_strangers_text_is_only_text(text: str, shown: str) -> None:
     assert as_html(text) == f"<bdi>{shown}</bdi>"
 
 
+def test_times_are_those_of_the_tables_wherever_the_kernel_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert clock_time(datetime(2026, 11, 20, 23, 5, 7, tzinfo=UTC)) == "23:05:07"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 @every_panel
 def test_only_html_widgets_that_know_no_tex_are_used(make: type[Panel], gw: ng.Gateway) -> None:
     def inside(widget: widgets.Widget) -> list[widgets.Widget]:
@@ -360,8 +384,7 @@ def test_operator_signal_and_state_stand_beside_each_port(
     def first() -> str:
         return next((label for label, port in panel.port_field.options if port == 1), "")
 
-    eventually(lambda: first().endswith("· −73 dBm, good"))
-    assert first().startswith("1: Up · ")
+    eventually(lambda: first().startswith("1: Up · −73 dBm, good · "))
 
 
 @each_panel
@@ -394,7 +417,10 @@ def test_what_a_look_could_not_see_is_taken_back_when_it_can(
     monkeypatch.setattr(panel_module, "_AFTER_ERROR", 0.05)
     looks = iter([RuntimeError("once")])
 
+    ready = threading.Event()
+
     def look(self: ng.UssdPanel) -> float:
+        ready.wait(10)
         for error in looks:
             raise error
         return 0.05
@@ -403,5 +429,6 @@ def test_what_a_look_could_not_see_is_taken_back_when_it_can(
     said: list[str] = []
     shown = ng.UssdPanel(gw, port=1)
     shown.status_line.observe(lambda change: said.append(change["new"]), "value")
+    ready.set()
     eventually(lambda: said and said[-1] == "")
     assert "RuntimeError: once" in said[-2]

@@ -42,6 +42,7 @@ def test_an_answer_is_shown_and_kept(gw: ng.Gateway, sim: ng.SimulatedGateway) -
     assert "<bdi>answered</bdi>" in panel.status_line.value
     assert "<bdi>Balance: 12.50\nSpend it well!</bdi>" in panel.answer.value
     assert "<td><bdi>*100#</bdi></td><td><bdi>answered</bdi></td>" in panel.transcript.value
+    assert ">Time (UTC)</th>" in panel.transcript.value
     assert not menu_shown(panel)
     assert list(gw.ussd_log().outcome) == ["done"]
 
@@ -140,6 +141,7 @@ def test_what_can_not_be_sent_leaves_the_menu_open(how: str, gw: ng.Gateway) -> 
         answered(panel)
     assert "error:" in panel.status_line.value
     assert menu_shown(panel)
+    assert "2 Tariff" in panel.answer.value
     panel.choices.children[1].click()
     answered(panel)
     assert "Tariff: MegaFon 300" in panel.answer.value
@@ -239,16 +241,20 @@ def test_waiting_can_be_stopped_and_the_panel_says_what_that_means(
     sim.set_ussd(1, "*120#", UssdAnswer("late", delay=60.0))
     panel = ng.UssdPanel(gw, port=1)
     eventually(lambda: len(panel.port_field.options) == 4)
+    press(panel, "*100#")
+    assert "neogate-answer" in panel.answer.value
     assert panel.stop_button.disabled
     panel.code_field.value = "*120#"
     panel.send_button.click()
     eventually(lambda: any("*120#" in command.text for command in sim.commands))
     eventually(lambda: not panel.stop_button.disabled)
+    assert panel.answer.value == ""
     panel.stop_button.click()
     answered(panel)
+    assert panel.answer.value == ""
     assert "can&#x27;t be cancelled" in panel.status_line.value
     assert "<td><bdi>stopped</bdi></td>" in panel.transcript.value
-    eventually(lambda: list(gw.ussd_log().outcome) == ["interrupted"])
+    eventually(lambda: list(gw.ussd_log().outcome) == ["done", "interrupted"])
     assert panel.stop_button.disabled
 
 
@@ -270,3 +276,50 @@ def test_presets_fill_the_code_and_learn_what_was_dialled(gw: ng.Gateway) -> Non
 def test_presets_must_be_codes(presets: object, gw: ng.Gateway) -> None:
     with pytest.raises(ng.InvalidRequest, match="preset"):
         ng.UssdPanel(gw, presets=presets)  # type: ignore[arg-type]
+
+
+def test_a_code_that_still_waits_for_its_port_was_not_sent(
+    gw: ng.Gateway, sim: ng.SimulatedGateway
+) -> None:
+    sim.set_ussd(1, "*120#", UssdAnswer("late", delay=60.0))
+    panel = ng.UssdPanel(gw, port=1)
+    eventually(lambda: len(panel.port_field.options) == 4)
+
+    def press_and_stop(code: str, meanwhile: str) -> None:
+        panel.code_field.value = code
+        panel.send_button.click()
+        eventually(lambda: meanwhile in panel.status_line.value and not panel.stop_button.disabled)
+        panel.stop_button.click()
+        answered(panel)
+
+    press_and_stop("*120#", "for the network, up to 30 s")
+    assert "the code was sent" in panel.status_line.value
+    press_and_stop("*100#", "for the port, which is still busy with an earlier USSD")
+    assert "nothing was sent" in panel.status_line.value
+    assert "cancelled" not in panel.status_line.value
+    assert "<td><bdi>*100#</bdi></td><td><bdi>not sent</bdi></td>" in panel.transcript.value
+    assert not any("*100#" in command.text for command in sim.commands)
+    assert list(gw.ussd_log().code) == ["*120#"]
+
+
+@pytest.mark.parametrize("how", ["dial", "reply"])
+def test_an_answer_goes_with_its_code(
+    how: str, gw: ng.Gateway, sim: ng.SimulatedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ussd, "TIMEOUT", 1.0)
+    panel = dial(gw, "*101#")
+    assert choices(panel)
+    sim.freeze()
+    if how == "dial":
+        panel.code_field.value = "*100#"
+        panel.send_button.click()
+    else:
+        panel.choices.children[0].click()
+    assert panel.answer.value == ""
+    assert choices(panel) == []
+    sim.drop_connections()
+    sim.thaw()
+    answered(panel)
+    assert "error:" in panel.status_line.value
+    assert panel.answer.value == ""
+    assert not menu_shown(panel)
