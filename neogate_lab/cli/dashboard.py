@@ -25,12 +25,11 @@ _WARNING = 30
 _HARMLESS = (
     "dashboard.ipynb is not trusted",
     "websocket_ping_timeout",
-    "'_xsrf' argument missing",
-    "403 POST /voila/api/shutdown/",
     "Got events for closed stream",
+    "WebSocketClosedError",
 )
-"""Words of warnings that no setting mends: of Voila's goodbye, which is refused, where our page
-says one; of what a kernel said while its page was closed."""
+"""Words of warnings that no setting mends: of what a kernel said while its page was closed."""
+
 _EXTENSIONS = ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8")
 
 
@@ -53,8 +52,8 @@ def dashboard(
 
     The page is for this machine alone, and its address holds a secret: who has it can send SMS.
     From elsewhere, go through SSH: ssh -L 8866:127.0.0.1:8866 HOST. Each open page has a
-    connection of its own. The password comes from a profile or NEOGATE_PASSWORD, or you are asked
-    for it.
+    connection of its own, and its survey lasts as long as the page: for longer ones, neogate-lab
+    record. The password comes from a profile or NEOGATE_PASSWORD, or you are asked for it.
     """
     lacking = [name for name in _NEEDED if find_spec(name) is None]
     if lacking:
@@ -80,7 +79,7 @@ def dashboard(
         }
     os.environ.update(served.order(demo=demo, folder=Path.cwd(), **connection))
     _check_free(port)
-    for logger in ("Voila", "tornado.general", "tornado.access"):
+    for logger in ("Voila", "asyncio", "tornado.general", "tornado.access"):
         logging.getLogger(logger).addFilter(_alarming)
     token = secrets.token_urlsafe(24)
     address = f"http://127.0.0.1:{port}/?token={token}"

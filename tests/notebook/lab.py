@@ -256,21 +256,29 @@ class Board(_Server):
 
 
 class Visit:
-    """A page, and what it should not have done."""
+    """A page, and what it should not have done; asked whether to leave it, one stays."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.complaints: list[str] = []
         self.strays: list[str] = []
+        self.questions = 0
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
+        page.on("dialog", self._questioned)
         page.context.on("request", lambda request: self._asked(request.url))
         page.on("websocket", lambda connection: self._asked(connection.url))
 
     def _heard(self, message: Any) -> None:
         if message.type == "error":
             self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def _questioned(self, dialog: Any) -> None:
+        if dialog.type == "beforeunload":
+            self.questions += 1
+        else:
+            self.complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
 
     def _asked(self, url: str) -> None:
         scheme, _, rest = url.partition(":")
