@@ -27,8 +27,16 @@ _HARMLESS = (
     "websocket_ping_timeout",
     "Got events for closed stream",
     "WebSocketClosedError",
+    "restart failed",
+    "restarted failed",
+    "404 GET /api/kernels/",
+    "Kernel does not exist",
+    "403 GET /api/kernels/",
+    "'Forbidden'",
+    "invalid/expired login cookie",
 )
-"""Words of warnings that no setting mends: of what a kernel said while its page was closed."""
+"""Words of warnings that no setting mends: of what a kernel said while its page was closed; of
+what follows "Kernel … died", which is told; of pages that an earlier dashboard left open."""
 
 _EXTENSIONS = ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8")
 
@@ -93,6 +101,8 @@ def dashboard(
                 # For pages that could not say goodbye.
                 "--MappingKernelManager.cull_interval=60",
                 "--MappingKernelManager.cull_idle_timeout=300",
+                # A kernel started again under the same id would know none of its page's panels.
+                "--KernelRestarter.restart_limit=0",
                 # Others that are installed may not fit Voila's own JupyterLab.
                 *(f"--VoilaConfiguration.extension_allowlist={name}" for name in _EXTENSIONS),
                 f"--VoilaConfiguration.theme={'dark' if dark else 'light'}",

@@ -150,6 +150,10 @@ class _Server:
         """Its exit status, once it has ended."""
         return self._process.poll()
 
+    def interrupt(self) -> None:
+        """Press Ctrl-C once."""
+        os.killpg(self._process.pid, signal.SIGINT)
+
     def log(self) -> str:
         """What it said."""
         return self._log.read_text()
@@ -253,6 +257,11 @@ class Board(_Server):
     def address(self) -> str:
         """Where the browser finds it, secret included."""
         return self.log().split("Dashboard: ")[1].split()[0]
+
+    def kernels(self) -> list[int]:
+        """Processes of its pages' kernels."""
+        threads = Path(f"/proc/{self._process.pid}/task").glob("*/children")
+        return [int(child) for thread in threads for child in thread.read_text().split()]
 
 
 class Visit:
