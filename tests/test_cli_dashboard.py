@@ -99,7 +99,7 @@ def test_the_kernel_is_told_everything_but_the_password(tmp_path: Path) -> None:
 
 
 def test_the_page_ships_with_the_package() -> None:
-    template = served.PAGE / "voila" / "templates" / "neogate" / "index.html.j2"
-    assert "http" not in template.read_text()
+    template = served.PAGE / "voila" / "templates" / "neogate"
+    assert all("http" not in (template / name).read_text() for name in ("index.html.j2", "page.js"))
     notebook = json.loads(served.NOTEBOOK.read_text())
     assert [cell["outputs"] for cell in notebook["cells"]] == [[]]

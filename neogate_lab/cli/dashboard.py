@@ -25,12 +25,19 @@ _WARNING = 30
 _HARMLESS = (
     "dashboard.ipynb is not trusted",
     "websocket_ping_timeout",
-    "'_xsrf' argument missing",
-    "403 POST /voila/api/shutdown/",
     "Got events for closed stream",
+    "WebSocketClosedError",
+    "restart failed",
+    "restarted failed",
+    "404 GET /api/kernels/",
+    "Kernel does not exist",
+    "403 GET /api/kernels/",
+    "'Forbidden'",
+    "invalid/expired login cookie",
 )
-"""Words of warnings that no setting mends: of Voila's goodbye, which is refused, where our page
-says one; of what a kernel said while its page was closed."""
+"""Words of warnings that no setting mends: of what a kernel said while its page was closed; of
+what follows "Kernel … died", which is told; of pages that an earlier dashboard left open."""
+
 _EXTENSIONS = ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8")
 
 
@@ -53,8 +60,8 @@ def dashboard(
 
     The page is for this machine alone, and its address holds a secret: who has it can send SMS.
     From elsewhere, go through SSH: ssh -L 8866:127.0.0.1:8866 HOST. Each open page has a
-    connection of its own. The password comes from a profile or NEOGATE_PASSWORD, or you are asked
-    for it.
+    connection of its own, and its survey lasts as long as the page: for longer ones, neogate-lab
+    record. The password comes from a profile or NEOGATE_PASSWORD, or you are asked for it.
     """
     lacking = [name for name in _NEEDED if find_spec(name) is None]
     if lacking:
@@ -80,7 +87,7 @@ def dashboard(
         }
     os.environ.update(served.order(demo=demo, folder=Path.cwd(), **connection))
     _check_free(port)
-    for logger in ("Voila", "tornado.general", "tornado.access"):
+    for logger in ("Voila", "asyncio", "tornado.general", "tornado.access"):
         logging.getLogger(logger).addFilter(_alarming)
     token = secrets.token_urlsafe(24)
     address = f"http://127.0.0.1:{port}/?token={token}"
@@ -94,6 +101,8 @@ def dashboard(
                 # For pages that could not say goodbye.
                 "--MappingKernelManager.cull_interval=60",
                 "--MappingKernelManager.cull_idle_timeout=300",
+                # A kernel started again under the same id would know none of its page's panels.
+                "--KernelRestarter.restart_limit=0",
                 # Others that are installed may not fit Voila's own JupyterLab.
                 *(f"--VoilaConfiguration.extension_allowlist={name}" for name in _EXTENSIONS),
                 f"--VoilaConfiguration.theme={'dark' if dark else 'light'}",

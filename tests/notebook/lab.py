@@ -150,6 +150,10 @@ class _Server:
         """Its exit status, once it has ended."""
         return self._process.poll()
 
+    def interrupt(self) -> None:
+        """Press Ctrl-C once."""
+        os.killpg(self._process.pid, signal.SIGINT)
+
     def log(self) -> str:
         """What it said."""
         return self._log.read_text()
@@ -254,23 +258,36 @@ class Board(_Server):
         """Where the browser finds it, secret included."""
         return self.log().split("Dashboard: ")[1].split()[0]
 
+    def kernels(self) -> list[int]:
+        """Processes of its pages' kernels."""
+        threads = Path(f"/proc/{self._process.pid}/task").glob("*/children")
+        return [int(child) for thread in threads for child in thread.read_text().split()]
+
 
 class Visit:
-    """A page, and what it should not have done."""
+    """A page, and what it should not have done; asked whether to leave it, one stays."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.complaints: list[str] = []
         self.strays: list[str] = []
+        self.questions = 0
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
+        page.on("dialog", self._questioned)
         page.context.on("request", lambda request: self._asked(request.url))
         page.on("websocket", lambda connection: self._asked(connection.url))
 
     def _heard(self, message: Any) -> None:
         if message.type == "error":
             self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def _questioned(self, dialog: Any) -> None:
+        if dialog.type == "beforeunload":
+            self.questions += 1
+        else:
+            self.complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
 
     def _asked(self, url: str) -> None:
         scheme, _, rest = url.partition(":")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -215,6 +217,63 @@ def watch_the_plot(visit: Visit) -> None:
     expect(plot).to_have_attribute("alt", re.compile(r"labelled \$roof\$ <i>"))
 
 
+def stay_with_a_survey(visit: Visit) -> None:
+    """Who leaves the page while it measures is asked; who stays then loses nothing."""
+    from playwright.sync_api import expect
+
+    page, plot = visit.page, visit.page.locator(".neogate-signal img")
+    # Another Jupyter on this machine may have left one: with it, Voila's own goodbye is heard.
+    page.evaluate("document.cookie = '_xsrf=theirs'")
+    page.evaluate("location.reload()")
+    visit.until(lambda: visit.questions)
+    page.get_by_role("tab", name="Signal").click()
+    expect(plot).not_to_have_attribute("src", plot.get_attribute("src") or "")
+    page.locator(".neogate-signal-stop").click()
+    expect(page.locator(".neogate-signal-status")).to_contain_text("stopped")
+    visit.clean()
+
+
+def lose_the_way_and_find_it(visit: Visit) -> None:
+    """One miss is a hiccup; two cover the page, until its server answers again."""
+    from playwright.sync_api import expect
+
+    page = visit.page
+    kernel = "**/api/kernels/*"
+    notice, reconnect = page.get_by_role("alertdialog"), page.get_by_role("button", name="Reconn")
+    page.route(kernel, lambda route: route.abort(), times=1)
+    with page.expect_request_finished(lambda request: "/api/kernels/" in request.url):
+        visit.until(lambda: visit.complaints)
+    expect(page.locator(".neogate-notice")).to_have_count(0)
+    page.route(kernel, lambda route: route.abort())
+    expect(notice).to_contain_text("does not answer")
+    page.keyboard.press("Escape")
+    expect(notice).to_be_visible()
+    reconnect.focus()
+    expect(reconnect).not_to_be_focused()
+    page.unroute(kernel)
+    expect(notice).to_be_hidden()
+    reconnect.focus()
+    expect(reconnect).to_be_focused()
+    assert all("ERR_FAILED" in complaint for complaint in visit.complaints), visit.complaints
+    visit.complaints.clear()
+
+
+def lose_the_kernel(visit: Visit, board: Board) -> None:
+    """A kernel that died is not started again behind the page, which says so."""
+    from playwright.sync_api import expect
+
+    notice = visit.page.get_by_role("alertdialog")
+    visit.until(lambda: len(board.kernels()) == 1)  # those of earlier pages end
+    os.kill(board.kernels()[0], signal.SIGKILL)
+    expect(notice).to_contain_text("This page has ended")
+    visit.picture("page-ended", "html")
+    visit.complaints.clear()
+    notice.get_by_role("button", name="Reload").click()
+    expect(visit.page.locator(".neogate-dashboard-connection")).to_contain_text("✓ connected")
+    expect(notice).to_be_hidden()
+    visit.clean()
+
+
 def test_an_sms_is_sent_and_a_menu_walked(
     visit: Visit, sim: ng.SimulatedGateway, tmp_path: Path
 ) -> None:
@@ -312,14 +371,28 @@ def test_the_dashboard_is_a_page_for_this_machine_alone(
         expect(page.locator(".neogate-dashboard-connection")).to_contain_text("✓ connected")
         visit.clean()
 
+        stay_with_a_survey(visit)
         page.goto(f"{board.address}&theme=dark")
         expect(page.locator(".neogate-dashboard-connection")).to_contain_text("connected")
+        assert visit.questions == 1  # none where nothing is measured
         tab("Inbox")
         expect(page.locator(".neogate-row").first).to_be_visible()
         visit.picture("page-dark", "body")
         visit.clean()
-    assert board.log().splitlines() == [f"Dashboard: {board.address}", "Ctrl-C ends it."]
+
+        lose_the_way_and_find_it(visit)
+        lose_the_kernel(visit, board)
+        board.interrupt()
+        notice = page.get_by_role("alertdialog")
+        expect(notice).to_contain_text("neogate-lab dashboard has ended")
+        visit.picture("page-silent", "html")
+    first, second, died = board.log().splitlines()
+    assert [first, second] == [f"Dashboard: {board.address}", "Ctrl-C ends it."]
+    assert died.endswith(" died, removing from map.")
     assert board.status == 0
+    with board:
+        expect(notice).to_contain_text("was started again")
+    assert board.log().splitlines() == [f"Dashboard: {board.address}", "Ctrl-C ends it."]
 
 
 def test_a_page_without_a_gateway_says_why(visit: Visit, tmp_path: Path) -> None:
@@ -358,8 +431,20 @@ def test_the_gateway_is_told_goodbye_when_a_page_closes(
 ) -> None:
     from playwright.sync_api import expect
 
-    with dashboard(sim, tmp_path) as board:
-        visit.page.goto(board.address)
-        expect(visit.page.locator(".neogate-dashboard-connection")).to_contain_text("connected")
-        visit.page.goto("about:blank")
+    page = visit.page
+
+    def close_it() -> None:
+        expect(page.locator(".neogate-dashboard-connection")).to_contain_text("connected")
+        page.goto("about:blank")
         visit.until(lambda: not sim.sessions)
+
+    with dashboard(sim, tmp_path) as board:
+        page.goto(board.address)
+        close_it()
+        page.context.clear_cookies()
+        where, secret = board.address.split("?token=")
+        page.goto(where)
+        page.locator("#password_input").fill(secret)
+        page.keyboard.press("Enter")
+        close_it()
+    assert board.log().splitlines() == [f"Dashboard: {board.address}", "Ctrl-C ends it."]
