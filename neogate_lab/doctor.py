@@ -600,13 +600,16 @@ class _Patient:
                 ),
             )
         up = [status for status in statuses if status.up]
+        offset = min(1, min(status.span for status in statuses) - 1)  # no box has a port 0
         down = tuple(
-            f"port {status.span - 1}: {printable(status.status) or 'not up'}"
+            f"port {status.span - offset}: {printable(status.status) or 'not up'}"
             + (" - insert the SIM card, or seat it anew" if status.sim is False else "")
             for status in statuses
             if not status.up
         )
         words = f"{len(statuses)} ports, {len(up)} of them up"
+        if offset != 1:
+            down = ("it counts its spans from 1: give connect() span_offset=0", *down)
         return Finding("spans", "ok" if up else "doubtful", words, down)
 
     def events(self) -> Finding:

@@ -86,6 +86,13 @@ def test_what_is_not_up_is_named_and_a_strange_clock() -> None:
     assert "days behind ours" in clock.text
 
 
+def test_a_gateway_that_counts_its_spans_from_1_is_told_as_such() -> None:
+    with ng.SimulatedGateway(ports=4, span_offset=0, password=PASSWORD) as sim:
+        spans = diagnose(sim).findings[8]
+    assert "span_offset=0" in spans.causes[0]
+    assert spans.causes[1].startswith("port 4: Undetected SIM Card")
+
+
 def refuse(words: bytes) -> Script:
     def script(peer: Peer) -> None:
         peer.send(BANNER)
