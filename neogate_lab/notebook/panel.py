@@ -48,7 +48,7 @@ _FIRST_LOOK = 0.5
 _PAUSE = 0.2
 """Seconds between two looks at least, whatever comes in."""
 _AFTER_ERROR = 5.0
-_STALE = 60.0
+_STALE = 20.0
 """Seconds after which a press that waited for its page is not wanted any more."""
 
 _NO_WIDGETS = (
@@ -356,9 +356,15 @@ class Panel(widgets.VBox):  # type: ignore[misc]
                 if not press or again or button.disabled or self._retired:
                     return
                 self._say("busy", "waiting", "for what was typed last")
-                self._held[button] = (self.asked + 1, time.monotonic(), lambda: pressed(button))
-                self.asked += 1
+                number = self.asked + 1
+                self._held[button] = (number, time.monotonic(), lambda: pressed(button))
+                self.asked = number
                 self._act_on_answers()
+                if button in self._held:
+                    self._ask(
+                        lambda link: asyncio.sleep(_STALE),
+                        lambda _, error: self._give_up(button, number, error),
+                    )
 
         button.on_click(pressed)  # by a program, which sets the fields itself
         button.on_msg(button._handle_button_msg, remove=True)
@@ -383,6 +389,17 @@ class Panel(widgets.VBox):  # type: ignore[misc]
                     act()
                 else:
                     self._say("bad", "not done", "the page was away for too long; press it again")
+
+    def _give_up(self, button: Button, number: int, error: BaseException | None) -> None:
+        """Say that a page never answered, so that nobody waits for it; there is no press then."""
+        held, _, act = self._held.get(button, (0, 0.0, lambda: None))
+        if held != number:
+            return
+        del self._held[button]
+        if error is None:
+            self._say("bad", "not done", "the page did not answer; press again, or reload it")
+        else:  # the gateway was closed, which the press will tell
+            act()
 
     def _tell_all(self) -> None:
         """Send everything again, for a page misses what changes while it loads."""

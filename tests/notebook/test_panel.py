@@ -293,6 +293,26 @@ def test_a_press_whose_page_never_comes_back_does_not_hold_the_button(
     eventually(lambda: [sms.text for sms in sim.sent] == ["Dear f"])
 
 
+def test_a_press_whose_page_never_answers_is_told_as_not_done(
+    typing: ng.ComposePanel, sim: ng.SimulatedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panel_module, "_STALE", 0.1)
+    press_on_the_page(typing.send_button)
+    eventually(lambda: "the page did not answer" in typing.status_line.value)
+    answer(typing, typing.asked)
+    assert not typing._busy
+    assert sim.sent == []
+
+
+def test_a_press_that_waits_for_its_page_tells_that_the_gateway_was_closed(
+    typing: ng.ComposePanel, gw: ng.Gateway
+) -> None:
+    press_on_the_page(typing.send_button)
+    gw.close()
+    eventually(lambda: "was closed; connect again" in typing.status_line.value)
+    assert typing._held == {}
+
+
 def test_a_press_whose_panel_was_closed_meanwhile_does_nothing(
     typing: ng.ComposePanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
