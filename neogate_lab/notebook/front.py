@@ -42,7 +42,7 @@ STYLE = """<style>
 :is([data-jp-theme-light="false"], .theme-dark) .neogate-panel .neogate-plot {
   filter: invert(0.93) hue-rotate(180deg) brightness(1.3); }
 .neogate-panel .neogate-unread { font-weight: 700; }
-.neogate-panel .neogate-scroll { overflow-x: auto; }
+.neogate-panel .neogate-scroll { overflow-x: auto; container-type: inline-size; }
 .neogate-panel .neogate-table { border-collapse: collapse; width: 100%; line-height: 1.4;
   margin-top: 6px; }
 .neogate-panel .neogate-table :is(th, td) { padding: 4px 14px 4px 0; text-align: left;
@@ -51,7 +51,9 @@ STYLE = """<style>
   color: var(--jp-ui-font-color2, inherit); }
 .neogate-panel .neogate-table td:last-child { width: 100%; min-width: 10em;
   white-space: pre-wrap; overflow-wrap: anywhere; }
-.neogate-signal-values .neogate-table td:is(:nth-child(2), :nth-child(5)) { white-space: normal; }
+@container (max-width: 640px) {
+  .neogate-signal-values .neogate-table td:is(:nth-child(2), :nth-child(5)) { white-space: normal; }
+}
 </style>"""
 
 # No trait of ipywidgets reaches these attributes, and a region is read out only if it stays while
