@@ -138,7 +138,7 @@ def store_path(given: str | os.PathLike[str] | None, named: Iterable[str | None]
             "one: give store="
         )
     try:
-        path = given or next(iter(stores), DEFAULT_STORE)
+        path = os.fspath(given or next(iter(stores), DEFAULT_STORE))
         return path if path == ":memory:" else str(Path(path).expanduser().absolute())
     except TypeError:
         raise InvalidRequest(f"store must be a path or a Store, not {given!r}") from None

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from neogate_lab import config
-from neogate_lab.errors import InvalidRequest, LoginRefused
+from neogate_lab.errors import InvalidRequest, LoginRefused, StoreError
 from neogate_lab.fleet import Fleet
 from neogate_lab.gateway import Gateway
+from neogate_lab.history.schema import TABLES
 from neogate_lab.history.store import Store
 from neogate_lab.link import loop_thread
 from neogate_lab.link.async_gateway import AsyncGateway
@@ -228,7 +229,8 @@ def connect_all(
     >>> fleet = ng.connect_all(["lab", "10.0.0.5", {"target": "10.0.0.6", "name": "roof"}])
     >>> fleet.sample()
     """
-    password, targets = Secret.of(password), _hidden(targets)
+    password = Secret.of(password)
+    targets = _hidden(targets)
     common = {"username": username, "password": password, **settings}
     found = _resolved(targets, common)
     _check_files(len(found))
@@ -432,7 +434,8 @@ def _open(wanted: _Wanted) -> Gateway:
     with _opened(wanted.store) as (store, owned), _loop() as loop:
         link = _link(wanted, store)
         loop.run(link.open())
-        return Gateway(link, loop_thread.acquire(), store, owned)
+        with _closing(loop, link):
+            return _facade(link, store, owned)
 
 
 def _open_instead(known: Gateway, wanted: _Wanted) -> Gateway:
@@ -449,6 +452,7 @@ def _open_instead(known: Gateway, wanted: _Wanted) -> Gateway:
     if known.simulator is not None:
         gateway._embed(known.simulator)
         known._embed(None)
+    _remembered(gateway, wanted)  # before what may be interrupted
     known.close()
     return gateway
 
@@ -458,8 +462,27 @@ def _open_all(wanted: list[_Wanted]) -> Fleet:
         links = [_link(each, ledger) for each in wanted]
         link = AsyncFleet(links)
         loop.run(link.open())
-        gateways = [Gateway(each, loop_thread.acquire(), ledger, None) for each in links]
-        return Fleet(link, gateways, ledger, owned)
+        with _closing(loop, link):
+            return Fleet(link, [_facade(each, ledger, None) for each in links], ledger, owned)
+
+
+def _facade(link: AsyncGateway, store: Store, owned: Store | None) -> Gateway:
+    loop = loop_thread.acquire()
+    try:
+        return Gateway(link, loop, store, owned)
+    except BaseException:
+        loop.release()
+        raise
+
+
+@contextlib.contextmanager
+def _closing(loop: LoopThread, link: AsyncGateway | AsyncFleet) -> Iterator[None]:
+    """Close a link for which no facade can be made, as where no thread can be started."""
+    try:
+        yield
+    except BaseException:
+        loop.run(link.close(), certain=True)
+        raise
 
 
 def _link(wanted: _Wanted, store: Store) -> AsyncGateway:
@@ -479,7 +502,8 @@ def _link(wanted: _Wanted, store: Store) -> AsyncGateway:
 def _opened(store: str | Store) -> Iterator[tuple[Store, Store | None]]:
     """A store to connect with; and the same again if it is opened here, for who is to close it.
 
-    When no connection comes of it, it is closed at once; one that did not exist is removed.
+    When no connection comes of it, it is closed at once; one that did not exist is removed, unless
+    another process has begun to use it meanwhile.
     """
     if isinstance(store, Store):
         yield store, None
@@ -489,10 +513,20 @@ def _opened(store: str | Store) -> Iterator[tuple[Store, Store | None]]:
     try:
         yield owned, owned
     except BaseException:
+        unused = fresh and _is_empty(owned)
         owned.close()
-        if fresh:
+        # The last who closes a journal takes its log along.
+        if unused and not (owned.path / "journal.sqlite-wal").exists():
             shutil.rmtree(owned.path)
         raise
+
+
+def _is_empty(store: Store) -> bool:
+    """Whether nothing is recorded in a store, apart from attempts to connect."""
+    try:
+        return all(store.frame(name).empty for name in TABLES if name != "connections")
+    except StoreError:  # it stays; why no connection came is what is told
+        return False
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,11 @@ class _Line:
             queue.SimpleQueue()
         )
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # an interrupt may come when it runs already
+            self.end()
+            raise
 
     def submit(self, call: Callable[..., object], args: tuple[Any, ...]) -> None:
         self._queue.put((call, args))
@@ -32,9 +37,10 @@ class _Line:
         """End it after what was submitted."""
         self._queue.put(None)
 
-    def join(self) -> None:
+    def join(self, seconds: float) -> None:
+        """Wait for its end, so long at most."""
         if not self.ended and threading.get_ident() != self._thread.ident:
-            self._thread.join(2.0)
+            self._thread.join(seconds)
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -91,8 +97,9 @@ class Dispatcher:
         for line in self._lines:
             line.end()
         if wait and self._pid == os.getpid():
+            end = time.monotonic() + 2.0
             for line in self._lines:
-                line.join()
+                line.join(max(0.0, end - time.monotonic()))
 
 
 _lock = threading.RLock()  # a signal handler may close a gateway within `acquire`

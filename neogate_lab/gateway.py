@@ -415,7 +415,7 @@ class Gateway(Recorded):
             a code nobody is asked, and what is on record is returned.
         port : int or iterable of int, optional
             Physical ports, from 1; default all that are up.
-        since, until : datetime, timedelta or str, optional
+        since, until : date, datetime, timedelta or str, optional
             Of what is on record, as for `signal`.
         timeout : float
             Seconds that the network may take, each.
@@ -563,7 +563,9 @@ class UssdSession:
     def send(
         self, text: str, *, timeout: float = 30, progress: UssdProgress | None = None
     ) -> UssdReply:
-        return self._gateway._run(self._session.send(text, timeout=timeout, progress=progress))
+        submit = self._gateway._dispatcher.submit
+        tell = None if progress is None else lambda stage: submit(progress, stage)
+        return self._gateway._run(self._session.send(text, timeout=timeout, progress=tell))
 
     @_documented_as(AsyncUssdSession.transcript)
     def transcript(self) -> list[UssdTurn]:

@@ -15,7 +15,9 @@ from neogate_lab.errors import NeogateWarning
 __all__ = ["warn"]
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
-_MACHINERY = frozenset({"asyncio", "contextlib", "nest_asyncio", "nest_asyncio2", "threading"})
+_MACHINERY = frozenset(
+    {"asyncio", "concurrent", "contextlib", "nest_asyncio", "nest_asyncio2", "threading"}
+)
 """What stands between our lines and the user's, or, on a thread of ours, below them all."""
 
 

@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 
 import neogate_lab as ng
+from neogate_lab import dispatcher
 from neogate_lab.errors import (
     ConnectionLost,
     GatewayClosed,
@@ -868,3 +869,48 @@ def test_what_is_no_path_or_name_is_told(sim: SimulatedGateway, gw: Gateway) -> 
         gw.on_sms(print, name=5)  # type: ignore[arg-type]
     with pytest.raises(ng.InvalidRequest, match=r"takes a store.* not int"):
         ng.write_report(5, "x.html")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_store_that_another_begins_to_use_stays_when_a_connection_fails(
+    tmp_path: Path, closed: bool
+) -> None:
+    folder, others = tmp_path / "lab", list[ng.Store]()
+
+    def begin() -> None:  # as another process would, while this one waits for the banner
+        eventually((folder / "journal.sqlite").exists)
+        others.append(ng.Store(folder))
+        others[0].append("marks", [{"time": datetime.now(UTC), "label": "roof"}]).result()
+        if closed:
+            others[0].close()
+
+    other = threading.Thread(target=begin)
+    other.start()
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ng.NeogateError):
+        ng.connect(
+            "127.0.0.1",
+            port=silent.getsockname()[1],
+            username="a",
+            password="b",
+            store=folder,
+            connect_timeout=2.0,
+        )
+    other.join()
+    others[0].close()
+    with ng.open_store(folder) as store:
+        assert store.frame("marks").label.tolist() == ["roof"]
+
+
+def test_a_gateway_that_can_not_be_made_leaves_no_link(
+    sim: SimulatedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as none:
+        none.setattr(dispatcher, "acquire", full)
+        with pytest.raises(RuntimeError):
+            connect(sim)
+    assert sim.wait_until(lambda: sim.sessions == 0)
+    with connect(sim) as gw:
+        assert len(gw.spans()) == 4

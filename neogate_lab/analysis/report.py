@@ -97,7 +97,7 @@ def write_report(
         Ends in .html or .htm; also a URL of fsspec. What stood there is replaced.
     gateway : str or iterable of str, optional
         Only of these.
-    since, until : datetime, timedelta or str, optional
+    since, until : date, datetime, timedelta or str, optional
         A time (naive is UTC) or how long ago ("2h"); `until` is exclusive.
     port : int or iterable of int, optional
         Only of these physical ports, from 1.

@@ -160,7 +160,9 @@ class UssdDesk:
             else:
                 began = self._clock.monotonic()
                 reply = await self._exchange(session, command, row, timeout, tell)
-                if port in self._doubted and reply.outcome != "timeout":
+                # What the gateway says of itself takes nothing from the modem.
+                by_itself = reply.outcome in ("timeout", "busy", "failed")
+                if port in self._doubted and not by_itself:
                     self._doubted.discard(port)
                     reply = replace(reply, doubtful=True)
                 row["latency_ms"] = 1000 * (self._clock.monotonic() - began)

@@ -86,8 +86,13 @@ class _History:
         with panel._lock:
             panel._show_history()
 
+    def leave(self, panel: ComposePanel) -> None:
+        """Tell a panel no more; ipywidgets keeps it for ever."""
+        with self._lock:
+            self._panels.discard(panel)
+
     def take(self, entry: _Entry) -> None:
-        """Keep what is known of an SMS now; called on the dispatcher only, with no other lock."""
+        """Keep what is known of an SMS now; only on the panels' thread, with no lock."""
         with self._lock:
             others = (earlier for earlier in self.entries if earlier.key != entry.key)
             entries = sorted((*others, entry), key=lambda each: each.began)
@@ -317,6 +322,12 @@ class ComposePanel(PortPanel):
                 return pause
             self._say(*self._meaning("queued"))
             return min(pause, LOOK)
+
+    def retire(self, reason: str = "This panel was closed.") -> None:
+        """Stop updating and disable the controls; nothing that was sent is withdrawn."""
+        with self._lock:
+            super().retire(reason)
+            self._sent.leave(self)
 
     def _show_history(self) -> None:
         heads = ("Time (UTC)", "Port", "To", "Segments", "Status", "Text")

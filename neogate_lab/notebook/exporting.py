@@ -55,9 +55,11 @@ class ExportRow(widgets.HBox):  # type: ignore[misc]
         path, write = self.path_field.value.strip(), self._chosen()
         if not path:
             raise InvalidRequest("give the file a name that ends in .csv, .parquet or .xlsx")
-        if path != self._replacing and Path(path).expanduser().exists():
+        elsewhere = "://" in path  # to look there takes time, so it is asked in any case
+        if path != self._replacing and (elsewhere or Path(path).expanduser().exists()):
             self._replacing = path
-            self._panel._say("plain", "there already", f"press again to replace {path}")
+            status = "perhaps there already" if elsewhere else "there already"
+            self._panel._say("plain", status, f"press again to replace {path}")
             return
         self._replacing = ""
 

@@ -56,7 +56,7 @@ class InboxPanel(PortPanel):
         From `neogate_lab.connect` or `neogate_lab.demo`.
     port : int, optional
         The port to begin with; default all.
-    since : datetime, timedelta or str
+    since : date, datetime, timedelta or str
         Show no older ones: a time, or how long ago.
 
     Raises

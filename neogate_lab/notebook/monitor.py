@@ -14,6 +14,7 @@ from neogate_lab.errors import InvalidRequest, NeogateError
 from neogate_lab.notebook.exporting import ExportRow
 from neogate_lab.notebook.panel import as_html, button, line, table, text_field
 from neogate_lab.notebook.ports import ALL, PortPanel, dbm
+from neogate_lab.times import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +83,7 @@ class SignalPanel(PortPanel):
     def __init__(
         self, gw: Gateway, port: int | None = None, every: Period = "10s", **unknown: object
     ) -> None:
-        self._every = f"{every:g}s" if isinstance(every, int | float) else str(every)
+        self._every = every if isinstance(every, str) else f"{seconds(every, 'every'):g}s"
         self._live: LiveFrame | None = None
         self._live_window = timedelta(0)
         self._drawn: tuple[object, ...] = ()
@@ -239,7 +240,8 @@ class SignalPanel(PortPanel):
         live = self._live
         if live is None or window != self._live_window:
             live = self._gw.store.live("signal", gateway=self._gw.name, since=window)
-            self._live, self._live_window = live, window
+            with self._lock:
+                self._live, self._live_window = None if self._retired else live, window
         before = time.perf_counter()
         rows = live.refresh()
         self._look_at_survey()
@@ -276,10 +278,10 @@ class SignalPanel(PortPanel):
         earlier = self._survey
         self._adopt()
         self._update_controls()
-        if self._survey is not None:
-            self._say_state()
-        elif failure is not None:
+        if failure is not None:
             self._say_error(failure)
+        elif self._survey is not None:
+            self._say_state()
         elif earlier is not None:
             self._say("plain", "ended", earlier.name)
 

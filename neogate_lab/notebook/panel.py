@@ -248,7 +248,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]
     def _replace_earlier(self, port: int | None) -> None:
         """Retire what this panel is made instead of: its like, and what its cell made last time."""
         key = (type(self), id(self._gw), port, _place.get())
-        earlier = [_shown[key]] if key in _shown else []
+        like = _shown.get(key)
+        earlier = [] if like is None else [like]
         cell, run = _cell()
         if cell:
             made_in, made = _made.get(cell, ("", weakref.WeakSet()))
@@ -496,7 +497,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         self._ask(run, then)
 
     def _later(self, act: Callable[[], None]) -> None:
-        """Run `act` on the dispatcher: for what is told on the loop, which must not wait."""
+        """Run `act` on the panels' thread: for what is told on the loop, which must not wait."""
 
         def done() -> None:
             with self._lock:

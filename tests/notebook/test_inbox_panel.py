@@ -33,7 +33,12 @@ def receive(sim: ng.SimulatedGateway, panel: ng.InboxPanel, *texts: str, port: i
         many = len(panel._messages)
         sim.receive_sms(port=port, sender="Bank", text=text)
         eventually(lambda many=many: len(panel._messages) > many)  # type: ignore[misc]
-    eventually(lambda: len(rows(panel)) > 0)
+    eventually(lambda: drawn(panel) and len(rows(panel)) > 0)
+
+
+def drawn(panel: ng.InboxPanel) -> bool:
+    with panel._lock:
+        return not panel._news
 
 
 def test_messages_come_in_live_newest_first_and_unread(

@@ -192,3 +192,10 @@ def test_a_retired_panel_holds_no_history(gw: ng.Gateway) -> None:
     eventually(lambda: panel.plot.value)
     signal(gw)
     assert panel._live is None
+
+
+def test_every_takes_a_period_of_any_kind(gw: ng.Gateway) -> None:
+    for every, shown in ((timedelta(seconds=10), "10s"), (0.5, "0.5s"), ("1m", "1m")):
+        assert ng.SignalPanel(gw, every=every).every_field.value == shown
+    with pytest.raises(ng.InvalidRequest, match="every takes a period"):
+        ng.SignalPanel(gw, every=0)
